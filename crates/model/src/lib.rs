@@ -1,0 +1,22 @@
+//! The words of the house: signals, endpoints, identities, time, sketches.
+//!
+//! Every floor above speaks in these types. A [`Signal`] is one observation with
+//! its owner already named; signals flow one way, from the probes of a node
+//! through identity and aggregation into a store or a recording, and from there
+//! into diagnosis. This crate does no I/O.
+#![forbid(unsafe_code)]
+
+mod entity;
+mod histogram;
+pub mod metric;
+mod signal;
+mod time;
+
+pub use entity::{Endpoint, Entity, EntityId, EntityKind, Name};
+pub use histogram::{Histogram, SCALE as HISTOGRAM_SCALE};
+pub use signal::{
+    Change, ChangeKind, ClusterEvent, Edge, ErrnoCount, Exemplar, Exit, Flow, Gibberish, Lifecycle,
+    LifecycleKind, LogPattern, LogSeverity, Loss, Metric, MetricKind, Protocol, Requests, Role,
+    Signal, SyscallFailure, Transport,
+};
+pub use time::{Span, Timestamp};

@@ -1,0 +1,63 @@
+//! The one table of resource metrics: name, unit, kind, meaning.
+//!
+//! OpenTelemetry semantic conventions 1.44 where one exists, `taproot.*` where
+//! none does. Collectors write these names, exporters derive theirs from them.
+
+/// CPU time used, seconds, delta.
+pub const CPU_TIME: &str = "container.cpu.time";
+/// CPU limit, cores (quota over period), gauge; absent when unlimited.
+pub const CPU_LIMIT: &str = "taproot.cpu.limit";
+/// Scheduler periods that ended while runnable, delta.
+pub const CPU_PERIODS: &str = "taproot.cpu.periods";
+/// Periods in which the limit stopped the group, delta.
+pub const CPU_THROTTLED_PERIODS: &str = "taproot.cpu.throttled.periods";
+/// Time stopped by the limit, seconds, delta. Attribute `level=pod` or `level=container`.
+pub const CPU_THROTTLED_TIME: &str = "taproot.cpu.throttled.time";
+/// Time runnable but not running, seconds, delta; waits caused by the own limit excluded
+/// where the kernel lets them be told apart.
+pub const CPU_RUNQUEUE_TIME: &str = "taproot.cpu.runqueue.time";
+/// Time another entity ran while this one waited for the same CPU, seconds, delta.
+/// Attribute `culprit=<entity id>`.
+pub const CPU_PREEMPTED_BY: &str = "taproot.cpu.preempted_by.time";
+/// CPUs this node has, gauge.
+pub const NODE_CPUS: &str = "taproot.node.cpus";
+/// Busy CPU time of the node, seconds, delta.
+pub const NODE_CPU_TIME: &str = "system.cpu.time";
+/// Stall time by PSI, seconds, delta. Attribute `resource=cpu.some` and so on.
+pub const PRESSURE_TIME: &str = "taproot.pressure.stall.time";
+/// Memory in use, bytes, gauge.
+pub const MEMORY_USAGE: &str = "container.memory.usage";
+/// Memory limit, bytes, gauge; absent when unlimited.
+pub const MEMORY_LIMIT: &str = "taproot.memory.limit";
+/// Times the memory limit was hit, delta.
+pub const MEMORY_FAILURES: &str = "taproot.memory.limit.hits";
+/// Kills by the out-of-memory killer, delta.
+pub const OOM_KILLS: &str = "taproot.oom.kills";
+/// Open file descriptors of the process closest to its limit, gauge.
+pub const FD_COUNT: &str = "process.unix.file_descriptor.count";
+/// Its limit, gauge.
+pub const FD_LIMIT: &str = "taproot.fd.limit";
+/// Open file descriptors by kind, gauge. Attribute `kind=socket|file|pipe|epoll|...`.
+pub const FD_KIND: &str = "taproot.fd.kind.count";
+/// Tasks in the pids controller, gauge.
+pub const PIDS: &str = "taproot.pids.count";
+/// Their limit, gauge; absent when unlimited.
+pub const PIDS_LIMIT: &str = "taproot.pids.limit";
+/// Entries of the connection-tracking table seen from this entity's network namespace, gauge.
+pub const CONNTRACK_COUNT: &str = "taproot.conntrack.count";
+/// Its limit, gauge.
+pub const CONNTRACK_LIMIT: &str = "taproot.conntrack.limit";
+/// Connections the full table refused, delta.
+pub const CONNTRACK_DROPS: &str = "taproot.conntrack.drops";
+/// Packets the network backlog dropped, delta.
+pub const SOFTNET_DROPS: &str = "taproot.softnet.drops";
+/// Times the network backlog ran out of budget, delta.
+pub const SOFTNET_SQUEEZED: &str = "taproot.softnet.squeezed";
+/// Listen-queue overflows in the entity's network namespace, delta.
+pub const LISTEN_OVERFLOWS: &str = "taproot.listen.overflows";
+/// Packets refused by reverse-path filtering in the entity's network namespace, delta.
+pub const RP_FILTER_DROPS: &str = "taproot.rp_filter.drops";
+/// Packets without a route in the entity's network namespace, delta.
+pub const NO_ROUTES: &str = "taproot.no_route";
+/// Parsed bytes over socket bytes, ratio, gauge.
+pub const COVERAGE: &str = "taproot.capture.coverage";
