@@ -1,0 +1,47 @@
+//! Bytes to messages to request/response pairs.
+//!
+//! This crate is pure: it sees positions and bytes, never sockets, and holds no
+//! clock. A collector hands over [`stream::Piece`]s; [`connection::Connection`]
+//! puts them in order, lets one [`protocol::Protocol`] cut them into messages and
+//! pair the messages, and counts every byte it could not use.
+//!
+//! ```
+//! use taproot_protocols::http1::{Answer, Http1, Record};
+//! use taproot_protocols::stream::Limits;
+//! use taproot_protocols::{Connection, Piece, Side};
+//!
+//! let mut connection = Connection::from_start(Http1::default(), Limits::default());
+//! let mut records = Vec::new();
+//! let request = b"GET /product/7?x=1 HTTP/1.1\r\nHost: shop\r\n\r\n";
+//! let response = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n";
+//! let sent = |bytes, length, time| Piece { position: 0, length, bytes, time };
+//! connection.push(Side::Client, sent(&request[..], request.len() as u64, 1), &mut records);
+//! // Of the body only the length is known.
+//! let length = response.len() as u64 + 5000;
+//! connection.push(Side::Server, sent(&response[..], length, 2), &mut records);
+//!
+//! let Some(Record::Exchange(exchange)) = records.first() else { panic!("one exchange") };
+//! assert_eq!(&*exchange.request.path, "/product/7");
+//! assert!(matches!(&exchange.answer, Answer::Response(response) if response.status == 200));
+//! ```
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`stream`] | one direction of a connection: order, gaps, truncation |
+//! | [`protocol`] | the trait each protocol implements: recognise, frame, pair |
+//! | [`connection`] | drives a protocol over the two streams of a connection |
+//! | [`http1`] | HTTP/1.0 and HTTP/1.1 |
+//! | [`route`] | raw paths to low-cardinality route templates |
+//! | [`redact`] | what of a message may be kept |
+#![forbid(unsafe_code)]
+
+pub mod connection;
+pub mod http1;
+pub mod protocol;
+pub mod redact;
+pub mod route;
+pub mod stream;
+
+pub use connection::{Connection, Coverage};
+pub use protocol::{Protocol, Recognition, Side};
+pub use stream::Piece;
