@@ -1,0 +1,115 @@
+use super::{Latency, SCHEMA_VERSION, seconds};
+use crate::{Observer, RequestKey, RequestTotals, World};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use taproot_model::{Exemplar, Name, Protocol, Span, Timestamp};
+
+/// Requests by route, and some in full: `taproot requests -o json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RequestsView {
+    /// See [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The time summed over.
+    pub span: Span,
+    /// One row a pair of services, route and status, most frequent first.
+    pub routes: Vec<RequestRow>,
+    /// Requests kept in full, newest first.
+    pub exemplars: Vec<ExemplarRow>,
+}
+
+/// One route between two services with one outcome.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RequestRow {
+    /// Calling service.
+    pub client: Name,
+    /// Called service.
+    pub server: Name,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Method or operation.
+    pub method: Name,
+    /// Route template.
+    pub route: Name,
+    /// Status; `null` when unanswered.
+    pub status: Option<u16>,
+    /// Whether it counts as an error.
+    pub error: bool,
+    /// How many (exact).
+    pub count: u64,
+    /// Per second.
+    pub rate: f64,
+    /// Latency percentiles, seconds.
+    pub latency: Option<Latency>,
+}
+
+/// One request in full.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExemplarRow {
+    /// When it began.
+    pub at: Timestamp,
+    /// Calling instance.
+    pub client: Name,
+    /// Called instance.
+    pub server: Name,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Method or operation.
+    pub method: Name,
+    /// Path without its query.
+    pub path: Name,
+    /// Status; `null` when unanswered.
+    pub status: Option<u16>,
+    /// Whether it counts as an error.
+    pub error: bool,
+    /// Seconds to the first byte of the response.
+    pub first_byte: f64,
+    /// Seconds to its last byte.
+    pub duration: f64,
+}
+
+impl RequestsView {
+    /// Requests within `span`.
+    pub fn of(world: &World, span: Span) -> Self {
+        let mut merged = BTreeMap::<(Name, Name, RequestKey), RequestTotals>::new();
+        for edge in world.edges() {
+            let (client, server) = (world.service_of(edge.client), world.service_of(edge.server));
+            for (key, totals) in world.requests(edge.key, Observer::Merged, span) {
+                merged.entry((client.clone(), server.clone(), key)).or_default().then(&totals);
+            }
+        }
+        let mut rows = Vec::new();
+        for ((client, server, key), totals) in merged {
+            rows.push(RequestRow {
+                client,
+                server,
+                protocol: key.protocol,
+                status: (!key.unanswered()).then_some(key.status),
+                error: key.error,
+                method: key.method,
+                route: key.route,
+                count: totals.count,
+                rate: totals.count as f64 / seconds(span),
+                latency: Latency::of(&totals.latency),
+            });
+        }
+        rows.sort_by_key(|r| std::cmp::Reverse(r.count));
+        let mut exemplars: Vec<_> = world.exemplars(span).map(exemplar).collect();
+        exemplars.reverse();
+        Self { schema_version: SCHEMA_VERSION, span, routes: rows, exemplars }
+    }
+}
+
+fn exemplar(e: &Exemplar) -> ExemplarRow {
+    ExemplarRow {
+        at: e.at,
+        client: e.edge.client.instance.clone(),
+        server: e.edge.server.instance.clone(),
+        protocol: e.protocol,
+        method: e.method.clone(),
+        path: e.path.clone(),
+        status: (e.status != 0 || !e.error).then_some(e.status),
+        error: e.error,
+        first_byte: e.first_byte as f64 / 1e9,
+        duration: e.duration as f64 / 1e9,
+    }
+}

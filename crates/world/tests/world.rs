@@ -1,0 +1,300 @@
+//! What the picture keeps, merges, refuses and shows.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+use taproot_model::*;
+use taproot_world::view::{Flows, Map, RequestsView, Top};
+use taproot_world::{Config, EdgeKey, Observer, SeriesKey, World};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn at(second: u64) -> Timestamp {
+    Timestamp((1_800_000_000 + second) * SECOND)
+}
+
+fn end(name: &str, ip: u8, port: u16) -> Endpoint {
+    Endpoint {
+        entity: format!("container:{name}").into(),
+        service: name.split('-').next().unwrap_or(name).into(),
+        instance: name.into(),
+        addr: SocketAddr::from(([10, 0, 0, ip], port)),
+    }
+}
+
+fn edge(role: Role) -> Edge {
+    Edge { client: end("web-1", 2, 0), server: end("api-1", 3, 8080), via: None, role }
+}
+
+fn key() -> EdgeKey {
+    EdgeKey {
+        client: "container:web-1".into(),
+        server: "container:api-1".into(),
+        port: 8080,
+        transport: Transport::Tcp,
+    }
+}
+
+fn requests(second: u64, role: Role, status: u16, count: u64, millis: u64) -> Signal {
+    let mut latency = Histogram::default();
+    (0..count).for_each(|_| latency.record(millis * 1_000_000));
+    Signal::Requests(Box::new(Requests {
+        at: at(second),
+        interval: SECOND,
+        edge: edge(role),
+        protocol: Protocol::Http,
+        method: "GET".into(),
+        route: "/items/{id}".into(),
+        status,
+        error: status == 0 || status >= 500,
+        count,
+        request_bytes: 100 * count,
+        response_bytes: 1000 * count,
+        latency,
+    }))
+}
+
+fn flow(second: u64, role: Role) -> Flow {
+    let mut flow = Flow::empty(at(second), SECOND, edge(role), Transport::Tcp);
+    let (up, down) = (100, 1000);
+    (flow.tx_bytes, flow.rx_bytes) = if role == Role::Server { (down, up) } else { (up, down) };
+    (flow.tx_packets, flow.rx_packets) = (2, 2);
+    flow
+}
+
+fn metric_of(second: u64, name: &str, kind: MetricKind, value: f64) -> Signal {
+    Signal::Metric(Metric {
+        at: at(second),
+        interval: if kind == MetricKind::Delta { SECOND } else { 0 },
+        entity: "container:api-1".into(),
+        name: name.into(),
+        attribute: Name::default(),
+        kind,
+        value,
+    })
+}
+
+fn world() -> World {
+    World::new(Config::default())
+}
+
+fn total(world: &World, observer: Observer) -> u64 {
+    world.requests(&key(), observer, world.span()).values().map(|r| r.count).sum()
+}
+
+#[test]
+fn both_ends_of_an_edge_are_counted_once() {
+    let mut w = world();
+    for s in 0..10 {
+        w.add(&requests(s, Role::Client, 200, 5, 12));
+        w.add(&requests(s, Role::Server, 200, 5, 10));
+        w.add(&Signal::Flow(Box::new(flow(s, Role::Client))));
+        w.add(&Signal::Flow(Box::new(flow(s, Role::Server))));
+    }
+    assert_eq!(total(&w, Observer::Merged), 50);
+    let merged = w.flow(&key(), Observer::Merged, w.span());
+    assert_eq!((merged.request_bytes, merged.response_bytes), (1_000, 10_000));
+    assert_eq!((merged.request_packets, merged.response_packets), (20, 20));
+    assert_eq!(w.edges().count(), 1);
+    let map = Map::of(&w, w.span());
+    let golden = &map.edges[0].golden;
+    assert!((golden.rate - 5.0).abs() < 1.0, "{golden:?}");
+    let gap =
+        golden.client_latency.as_ref().unwrap().p50 - golden.server_latency.as_ref().unwrap().p50;
+    assert!((gap - 0.002).abs() < 0.001, "the link's 2 ms are in the gap, not {gap}");
+}
+
+#[test]
+fn each_end_sends_again_what_it_sent_itself() {
+    let mut w = world();
+    let (mut client, mut server) = (flow(1, Role::Client), flow(1, Role::Server));
+    (client.retransmits, server.retransmits) = (3, 4);
+    (client.resets_sent, server.resets_received) = (2, 2);
+    (client.connects, server.connects) = (6, 6);
+    client.failed_connects.insert("ECONNREFUSED".into(), 5);
+    client.drops.insert("NETFILTER_DROP".into(), 2);
+    server.drops.insert("NETFILTER_DROP".into(), 2);
+    w.add(&Signal::Flow(Box::new(client)));
+    w.add(&Signal::Flow(Box::new(server)));
+    let merged = w.flow(&key(), Observer::Merged, w.span());
+    assert_eq!((merged.retransmits, merged.connects, merged.client_resets), (7, 6, 2));
+    assert_eq!((merged.failed(), merged.dropped()), (5, 2));
+}
+
+#[test]
+fn requests_that_never_reached_the_server_count() {
+    let mut w = world();
+    for s in 0..10 {
+        w.add(&requests(s, Role::Client, 200, 5, 12));
+        w.add(&requests(s, Role::Client, 0, 5, 1000));
+        w.add(&requests(s, Role::Server, 200, 5, 10));
+    }
+    assert_eq!(total(&w, Observer::Merged), 100);
+    let map = Map::of(&w, w.span());
+    assert!((map.edges[0].golden.error_ratio - 0.5).abs() < 1e-9);
+    let rows = RequestsView::of(&w, w.span()).routes;
+    assert!(rows.iter().any(|r| r.status.is_none() && r.count == 50), "{rows:?}");
+}
+
+#[test]
+fn an_end_not_yet_known_is_used_only_alone() {
+    let mut w = world();
+    w.add(&requests(1, Role::Unknown, 200, 7, 1));
+    assert_eq!(total(&w, Observer::Merged), 7);
+    w.add(&requests(2, Role::Server, 200, 3, 1));
+    assert_eq!(total(&w, Observer::Merged), 3);
+}
+
+#[test]
+fn an_address_that_changes_hands_makes_two_edges() {
+    let mut w = world();
+    w.add(&requests(1, Role::Client, 200, 1, 1));
+    let Signal::Requests(mut next) = requests(2, Role::Client, 200, 1, 1) else { unreachable!() };
+    next.edge.server = end("other-1", 3, 8080);
+    w.add(&Signal::Requests(next));
+    let servers: Vec<_> = w.edges().map(|e| e.key.server.to_string()).collect();
+    assert_eq!(servers, ["container:api-1", "container:other-1"]);
+}
+
+#[test]
+fn order_does_not_matter_within_the_window() {
+    let signals: Vec<Signal> = (0..20)
+        .flat_map(|s| {
+            [
+                requests(s, Role::Server, 200, s, 3),
+                metric_of(s, metric::FD_COUNT, MetricKind::Gauge, s as f64),
+            ]
+        })
+        .collect();
+    let (mut a, mut b) = (world(), world());
+    a.add_all(&signals);
+    b.add_all(signals.iter().rev());
+    assert_eq!(a.span(), b.span());
+    assert_eq!(total(&a, Observer::Merged), total(&b, Observer::Merged));
+    let fds = SeriesKey { name: metric::FD_COUNT.into(), attribute: Name::default() };
+    let of = |w: &World| w.metric("container:api-1", &fds, w.span()).unwrap();
+    assert_eq!(of(&a), of(&b));
+    assert_eq!(of(&a).last(), Some(19.0));
+}
+
+#[test]
+fn what_leaves_the_window_is_gone_and_what_comes_later_is_counted() {
+    let mut w = World::new(Config { window: Duration::from_mins(1), ..Config::default() });
+    for s in 0..300 {
+        w.add(&requests(s, Role::Server, 200, 1, 1));
+    }
+    let span = w.span().length().as_secs();
+    assert!((60..=75).contains(&span), "{span} s");
+    assert!(total(&w, Observer::Merged) <= 75);
+    w.add(&requests(5, Role::Server, 200, 1, 1));
+    assert_eq!(w.evicted().by_reason.get("late"), Some(&1));
+}
+
+#[test]
+fn a_clock_that_jumps_is_not_believed_at_once() {
+    let mut w = world();
+    w.add(&requests(1, Role::Server, 200, 1, 1));
+    w.add(&requests(1_000_000, Role::Server, 200, 1, 1));
+    assert_eq!(w.evicted().by_reason.get("clock_jump"), Some(&1));
+    assert_eq!(total(&w, Observer::Merged), 1);
+    for s in 0..20 {
+        w.add(&requests(1_000_001 + s, Role::Server, 200, 1, 1));
+    }
+    assert!(w.span().to > at(1_000_000), "a clock that stays there is believed");
+}
+
+#[test]
+fn memory_is_bounded_and_refusals_are_counted_by_reason() {
+    let config = Config {
+        max_edges: 3,
+        max_series: 2,
+        max_routes: 2,
+        max_events: 4,
+        max_entities: 8,
+        max_bytes: 50_000,
+        ..Config::default()
+    };
+    let mut w = World::new(config);
+    for s in 0..200 {
+        for i in 0..10_u8 {
+            let Signal::Requests(mut r) = requests(s, Role::Client, 200 + u16::from(i), 1, 1)
+            else {
+                unreachable!()
+            };
+            r.edge.client = end(&format!("web-{i}"), i, 0);
+            w.add(&Signal::Requests(r));
+            w.add(&metric_of(s, &format!("m{i}"), MetricKind::Gauge, 1.0));
+        }
+        w.add(&requests(s, Role::Client, 200 + (s % 10) as u16, 1, 1));
+        w.add(&metric_of(s, "m0", MetricKind::Gauge, f64::NAN));
+        w.add(&Signal::Loss(Loss {
+            at: at(s),
+            entity: "node:n".into(),
+            collector: "http".into(),
+            reason: "ring_full".into(),
+            count: 1,
+        }));
+    }
+    let by = &w.evicted().by_reason;
+    for reason in ["edges", "series", "routes", "events", "entities", "budget", "not_finite"] {
+        assert!(by.get(reason).is_some_and(|n| *n > 0), "{reason} is not counted: {by:?}");
+    }
+    assert!(w.edges().count() <= 3 && w.entities().count() <= 16);
+    assert!(w.span().length() < Duration::from_secs(200), "the budget shortens the window");
+}
+
+#[test]
+fn deltas_add_up_and_gauges_keep_the_last() {
+    let mut w = world();
+    for s in 0..5 {
+        w.add(&metric_of(s, metric::CPU_TIME, MetricKind::Delta, 0.5));
+        w.add(&metric_of(s, metric::FD_COUNT, MetricKind::Gauge, 10.0 + s as f64));
+        w.add(&requests(s, Role::Server, 200, 4, 10));
+    }
+    let row = &Top::of(&w, w.span()).rows[0];
+    assert_eq!(row.instance.as_str(), "api-1");
+    assert!(row.cpu.is_some_and(|c| (0.4..=0.6).contains(&c)), "{row:?}");
+    assert_eq!((row.fds, row.fd_limit), (Some(14.0), None));
+    assert!(row.inbound.is_some());
+}
+
+#[test]
+fn a_better_name_is_used_for_what_was_seen_before() {
+    let mut w = world();
+    w.add(&requests(1, Role::Client, 200, 1, 1));
+    let named = Entity {
+        id: "container:api-1".into(),
+        kind: EntityKind::Container,
+        service: "shop/api".into(),
+        ..Entity::default()
+    };
+    w.add(&Signal::Entity(Box::new(named)));
+    let map = Map::of(&w, w.span());
+    assert_eq!(map.edges[0].server.as_str(), "shop/api");
+    assert!(map.services.iter().all(|s| s.service.as_str() != "api"));
+}
+
+#[test]
+fn views_are_versioned_json() {
+    let mut w = world();
+    w.add(&requests(1, Role::Client, 200, 1, 1));
+    w.add(&Signal::Flow(Box::new(flow(1, Role::Client))));
+    let span = w.span();
+    for json in [
+        serde_json::to_value(Map::of(&w, span)).unwrap(),
+        serde_json::to_value(Top::of(&w, span)).unwrap(),
+        serde_json::to_value(Flows::of(&w, span)).unwrap(),
+        serde_json::to_value(RequestsView::of(&w, span)).unwrap(),
+    ] {
+        assert_eq!(json["schema_version"], 1, "{json}");
+    }
+    let flows = serde_json::to_value(Flows::of(&w, span)).unwrap();
+    assert_eq!(flows["flows"][0]["request_bytes"], 100);
+}
+
+#[test]
+fn an_empty_world_answers_with_nothing() {
+    let w = world();
+    assert_eq!(w.span(), Span::default());
+    assert!(Map::of(&w, w.span()).services.is_empty());
+    assert_eq!(w.flow(&key(), Observer::Merged, w.span()).request_bytes, 0);
+}
