@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Work space, counters, samples, and the queue of unanswered requests. */
+#ifndef TAPROOT_HTTP_COUNT
+#define TAPROOT_HTTP_COUNT
+
+#include "state.bpf.h"
+
+/*
+ * A softirq may interrupt a sender on the same CPU, and senders can be preempted,
+ * so "per CPU" alone does not protect a buffer: take a free slot, and give it back.
+ */
+static __always_inline struct scratch *take(void)
+{
+	u32 zero_key = 0, i;
+	struct slots *all = bpf_map_lookup_elem(&scratch, &zero_key);
+
+	if (!all)
+		return NULL;
+	for (i = 0; i < SLOTS; i++)
+		if (__sync_val_compare_and_swap(&all->slot[i].busy, 0, 1) == 0)
+			return &all->slot[i];
+	lose(HTTP_LOST_SCRATCH);
+	return NULL;
+}
+
+static __always_inline void give_back(struct scratch *s)
+{
+	__sync_lock_test_and_set(&s->busy, 0);
+}
+
+
+/* ---- counting --------------------------------------------------------- */
+
+static __always_inline struct http_value *count_for(struct http_key *key)
+{
+	u32 zero_key = 0;
+	struct http_value *value = bpf_map_lookup_elem(&counts, key);
+	void *empty;
+
+	if (value)
+		return value;
+	empty = bpf_map_lookup_elem(&zero, &zero_key);
+	if (!empty)
+		return NULL;
+	bpf_map_update_elem(&counts, key, empty, BPF_NOEXIST);
+	value = bpf_map_lookup_elem(&counts, key);
+	if (value)
+		return value;
+	/* Full: routes of this endpoint share one key rather than being lost. */
+	key->route = 0;
+	value = bpf_map_lookup_elem(&counts, key);
+	if (!value) {
+		bpf_map_update_elem(&counts, key, empty, BPF_NOEXIST);
+		value = bpf_map_lookup_elem(&counts, key);
+	}
+	lose(value ? HTTP_MERGED_ROUTES : HTTP_LOST_MAP);
+	return value;
+}
+
+static __always_inline bool within_budget(void)
+{
+	u32 zero_key = 0;
+	s64 *left = bpf_map_lookup_elem(&budget, &zero_key);
+
+	if (!left || *left <= 0)
+		return false;
+	__sync_fetch_and_add(left, -1);
+	return true;
+}
+
+__noinline int send_sample(struct scratch *s, struct connection *c, u64 now, u32 bytes)
+{
+	struct http_sample *out;
+
+	if (!s || !c)
+		return -1;
+	out = &s->sample;
+	out->start = c->current.start;
+	out->duration = now - c->current.start;
+	out->first_byte = c->first_byte > c->current.start ? c->first_byte - c->current.start : 0;
+	out->request_bytes = c->current.request_bytes;
+	out->response_bytes = bytes;
+	out->peer_port = c->peer_port;
+	out->path_length = c->current.has_path ? c->path_length : 0;
+	__builtin_memcpy(out->path, c->path, HTTP_PATH);
+	if (bpf_ringbuf_output(&samples, out, sizeof(*out), 0)) {
+		lose(HTTP_LOST_RING);
+		return -1;
+	}
+	return 0;
+}
+
+/* One request has its end: answered with `status`, or with 0 not at all. */
+__noinline int finish(struct scratch *s, struct connection *c, u32 status, u32 bytes, u64 now)
+{
+	struct http_value *value;
+	struct http_key key; /* on the stack: 6.1 takes no map key from an argument */
+	u64 took;
+	u32 bucket;
+	bool wanted;
+
+	if (!s || !c)
+		return 0;
+	key = c->key;
+	key.route = c->current.route;
+	key.method = c->current.method;
+	key.status = status;
+	value = count_for(&key);
+	if (!value)
+		return 0;
+	__sync_fetch_and_add(&value->count, 1);
+	__sync_fetch_and_add(&value->request_bytes, c->current.request_bytes);
+	__sync_fetch_and_add(&value->response_bytes, bytes);
+	if (!c->current.start)
+		return 0; /* came beyond the queue: counted, its time unknown */
+	took = now - c->current.start;
+	__sync_fetch_and_add(&value->latency_sum, took);
+	bucket = taproot_bucket(took);
+	bucket = bucket < HTTP_FIRST_BUCKET ? 0 : bucket - HTTP_FIRST_BUCKET;
+	if (bucket >= HTTP_BUCKETS)
+		bucket = HTTP_BUCKETS - 1;
+	__sync_fetch_and_add(&value->buckets[bucket], 1);
+
+	s->sample.key = key;
+	if (!value->named && c->current.has_path) {
+		/* The first of its kind carries the path that names the route. */
+		if (!send_sample(s, c, now, bytes))
+			value->named = 1;
+		return 0;
+	}
+	wanted = took >= slow_ns || status >= 500 || !status;
+	if (!wanted && sample_every)
+		wanted = c->tick++ % sample_every == 0;
+	if (!wanted)
+		return 0;
+	if (within_budget())
+		send_sample(s, c, now, bytes);
+	else
+		lose(HTTP_UNSAMPLED);
+	return 0;
+}
+
+/* ---- the queue of unanswered requests --------------------------------- */
+
+static __always_inline void push(struct connection *c, struct pending *p)
+{
+	u32 head = c->head;
+
+	if (head - c->tail >= PENDING) {
+		__sync_fetch_and_add(&c->unqueued, 1);
+		return;
+	}
+	c->pending[head & (PENDING - 1)] = *p;
+	barrier();
+	c->head = head + 1;
+}
+
+static __always_inline bool pop(struct connection *c)
+{
+	u32 tail = c->tail;
+
+	if (c->head != tail) {
+		c->current = c->pending[tail & (PENDING - 1)];
+		barrier();
+		c->tail = tail + 1;
+		return true;
+	}
+	if (c->unqueued) {
+		__sync_fetch_and_add(&c->unqueued, -1);
+		__builtin_memset(&c->current, 0, sizeof(c->current));
+		return true;
+	}
+	return false;
+}
+
+#endif

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/*
+ * HTTP/1 at the socket's edge.
+ *
+ * The programs sit on cgroup_skb, where every TCP segment of the chosen control
+ * groups passes with its socket, whatever system call (write, sendfile, splice,
+ * io_uring) made it. Nothing outside these groups is touched, and no system call
+ * gets slower. Each direction of a connection is a byte stream with positions:
+ * TCP's own sequence numbers. A retransmission is bytes already parsed; the body
+ * of a message is skipped by arithmetic, never read.
+ *
+ * Requests are counted here, exactly; the ring only carries samples.
+ */
+#include "stream.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+struct packet {
+	u32 seq, length, offset;
+	u16 source, dest;
+	bool fin;
+};
+
+/* Reads the headers of a TCP segment; false for anything else. */
+static __noinline bool dissect(struct __sk_buff *skb, struct packet *p)
+{
+	u8 h[60];
+	u32 transport, total;
+
+	if (skb->len < 40)
+		return false;
+	__builtin_memset(h, 0, sizeof(h));
+	if (bpf_skb_load_bytes(skb, 0, h, 40))
+		return false;
+	if (h[0] >> 4 == 4) {
+		if (h[9] != IPPROTO_TCP)
+			return false;
+		transport = (h[0] & 15) * 4;
+	} else {
+		if (h[6] != IPPROTO_TCP)
+			return false;
+		transport = 40;
+	}
+	if (transport != 20 && bpf_skb_load_bytes(skb, transport, h + 20, 20))
+		return false;
+	total = skb->len;
+	p->source = (u16)h[20] << 8 | h[21];
+	p->dest = (u16)h[22] << 8 | h[23];
+	p->seq = (u32)h[24] << 24 | (u32)h[25] << 16 | (u32)h[26] << 8 | h[27];
+	p->offset = transport + (h[32] >> 4) * 4;
+	p->fin = h[33] & 1;
+	if (p->offset > total)
+		return false;
+	p->length = total - p->offset;
+	return true;
+}
+
+/* Socket fields may only be read at constant offsets; the barrier keeps clang
+ * from turning four reads into one read through a computed pointer. */
+#define READ(to, from)           \
+	do {                     \
+		u32 v_ = (from); \
+		barrier_var(v_); \
+		(to) = v_;       \
+	} while (0)
+
+static __always_inline void read_addresses(struct http_key *key, struct bpf_sock *sk)
+{
+	u32 *local = (u32 *)key->local, *remote = (u32 *)key->remote;
+
+	if (key->family == AF_INET) {
+		READ(local[0], sk->src_ip4);
+		READ(remote[0], sk->dst_ip4);
+		return;
+	}
+	READ(local[0], sk->src_ip6[0]);
+	READ(local[1], sk->src_ip6[1]);
+	READ(local[2], sk->src_ip6[2]);
+	READ(local[3], sk->src_ip6[3]);
+	READ(remote[0], sk->dst_ip6[0]);
+	READ(remote[1], sk->dst_ip6[1]);
+	READ(remote[2], sk->dst_ip6[2]);
+	READ(remote[3], sk->dst_ip6[3]);
+}
+
+/* State for a connection on which HTTP was recognised. */
+static __always_inline struct connection *adopt(struct scratch *s, struct bpf_sock *sk, bool client)
+{
+	struct connection *c = &s->fresh;
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct http_key *key = &c->key;
+	u32 near, far;
+
+	__builtin_memset(c, 0, sizeof(*c));
+	if (tcp)
+		key->netns = tcp->inet_conn.icsk_inet.sk.__sk_common.skc_net.net->net_cookie;
+	key->cgroup = bpf_sk_cgroup_id(sk);
+	key->family = sk->family;
+	key->role = client ? HTTP_ROLE_CLIENT : HTTP_ROLE_SERVER;
+	READ(near, sk->src_port);
+	READ(far, sk->dst_port);
+	key->port = client ? bpf_ntohs(far) : near;
+	c->peer_port = client ? near : bpf_ntohs(far);
+	read_addresses(key, sk);
+	c = bpf_sk_storage_get(&connections, sk, c, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!c)
+		lose(HTTP_LOST_STORAGE);
+	return c;
+}
+
+/* One direction of a connection is parsed by one CPU at a time. */
+static __always_inline bool enter(struct direction *d)
+{
+	u32 i;
+
+	for (i = 0; i < 64; i++)
+		if (__sync_val_compare_and_swap(&d->busy, 0, 1) == 0)
+			return true;
+	lose(HTTP_LOST_BUSY);
+	return false;
+}
+
+static __always_inline int segment(struct __sk_buff *skb, bool egress)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct connection *c;
+	struct packet p = {};
+	struct segment g = {};
+	struct direction *d;
+	u32 which;
+
+	if (!sk || !dissect(skb, &p) || (!p.length && !p.fin))
+		return 1;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return 1;
+	c = bpf_sk_storage_get(&connections, sk, NULL, 0);
+	if (!c) {
+		/* Not known: does it speak HTTP? A request tells who is who; so does
+		 * a response when we came late. */
+		bool request = p.length && looks_like(skb, p.offset, p.length, 0, true);
+
+		if (!request && !(p.length && looks_like(skb, p.offset, p.length, 1, true)))
+			return 1;
+		g.s = take();
+		if (!g.s)
+			return 1;
+		c = adopt(g.s, sk, request == egress);
+		if (!c) {
+			give_back(g.s);
+			return 1;
+		}
+	}
+	which = (c->key.role == HTTP_ROLE_CLIENT) != egress;
+	d = &c->dir[which];
+	if (d->phase == PHASE_DONE || !enter(d))
+		goto out;
+	if (!g.s)
+		g.s = take();
+	if (g.s) {
+		g.skb = skb;
+		g.c = c;
+		g.which = which;
+		g.seq = p.seq;
+		g.end = p.seq + p.length;
+		g.offset = p.offset;
+		g.now = bpf_ktime_get_ns();
+		parse(&g, p.fin);
+	}
+	__sync_lock_test_and_set(&d->busy, 0);
+out:
+	if (g.s)
+		give_back(g.s);
+	return 1;
+}
+
+SEC("cgroup_skb/egress")
+int http_egress(struct __sk_buff *skb)
+{
+	return segment(skb, true);
+}
+
+SEC("cgroup_skb/ingress")
+int http_ingress(struct __sk_buff *skb)
+{
+	return segment(skb, false);
+}
+
+/* ---- the end of a connection ------------------------------------------ */
+
+/* What was asked and never answered is "unanswered", not some invented status. */
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(http_destroy, struct sock *sk)
+{
+	struct connection *c = bpf_sk_storage_get(&connections, sk, NULL, 0);
+	struct scratch *s;
+	u64 now;
+	u32 i;
+
+	if (!c)
+		return 0;
+	s = take();
+	if (!s)
+		return 0;
+	now = bpf_ktime_get_ns();
+	if (c->current_valid)
+		response_done(s, c, now); /* its status was seen, its end was not */
+	for (i = 0; i < PENDING + 1 && pop(c); i++) {
+		c->first_byte = 0;
+		finish(s, c, 0, 0, now);
+	}
+	give_back(s);
+	return 0;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What the HTTP programs and their Rust driver share. The Rust types are generated from this. */
+#ifndef TAPROOT_HTTP_H
+#define TAPROOT_HTTP_H
+
+/* Histogram slots: octaves 10 (1 us) to 34 (34 s), eight each; outside is clamped. */
+#define HTTP_FIRST_BUCKET 80
+#define HTTP_BUCKETS 200
+/* Bytes of a path kept for a sample. */
+#define HTTP_PATH 96
+
+enum http_method {
+	HTTP_UNKNOWN,
+	HTTP_GET,
+	HTTP_HEAD,
+	HTTP_POST,
+	HTTP_PUT,
+	HTTP_DELETE,
+	HTTP_OPTIONS,
+	HTTP_PATCH,
+	HTTP_TRACE,
+	HTTP_CONNECT,
+	HTTP_OTHER,
+};
+
+enum http_role {
+	HTTP_ROLE_UNKNOWN,
+	HTTP_ROLE_CLIENT,
+	HTTP_ROLE_SERVER,
+};
+
+/* Why something could not be seen. Names in Rust: http::LOSSES. */
+enum http_loss {
+	HTTP_LOST_RING,      /* samples: the ring was full */
+	HTTP_LOST_MAP,       /* requests: not even the catch-all key had room */
+	HTTP_LOST_GAP,       /* connections resynchronised: bytes between were not parsed */
+	HTTP_LOST_ORPHAN,    /* responses whose request was not seen (attached in mid-request) */
+	HTTP_LOST_SCRATCH,   /* segments: no work space free on this CPU */
+	HTTP_LOST_STORAGE,   /* connections: no memory for their state */
+	HTTP_LOST_BUSY,      /* segments: the connection was being parsed on another CPU */
+	HTTP_LOST_LONG,      /* segments with more lines than are looked at */
+	HTTP_MERGED_ROUTES,  /* not lost: requests counted under the catch-all route */
+	HTTP_UNSAMPLED,      /* not lost: samples over the budget of this interval */
+	HTTP_LOSSES,
+};
+
+struct http_key {
+	__u64 netns;
+	__u64 cgroup;
+	__u64 route;         /* hash of the normalised path; 0 is the catch-all */
+	__u8 local[16];      /* IPv4 in the first four bytes */
+	__u8 remote[16];
+	__u16 port;          /* of the server, host order */
+	__u16 status;        /* 0: unanswered */
+	__u8 method;
+	__u8 role;
+	__u8 family;
+	__u8 pad;
+};
+
+struct http_value {
+	__u64 count;
+	__u64 request_bytes;
+	__u64 response_bytes;
+	__u64 latency_sum;
+	__u32 named;         /* a sample that names this route has reached the ring */
+	__u32 pad;
+	__u32 buckets[HTTP_BUCKETS];
+};
+
+struct http_sample {
+	__u64 start;         /* CLOCK_MONOTONIC, ns */
+	__u64 first_byte;    /* ns after start */
+	__u64 duration;      /* ns */
+	struct http_key key;
+	__u32 request_bytes;
+	__u32 response_bytes;
+	__u16 path_length;   /* bytes of path that are valid */
+	__u16 peer_port;     /* the ephemeral end's port */
+	__u32 pad;
+	__u8 path[HTTP_PATH];
+};
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What one line of HTTP says. */
+#ifndef TAPROOT_HTTP_LINE
+#define TAPROOT_HTTP_LINE
+
+#include "count.bpf.h"
+
+#define LITERAL8(a, b, c, d, e, f, g, h)                                                    \
+	((u64)(a) | (u64)(b) << 8 | (u64)(c) << 16 | (u64)(d) << 24 | (u64)(e) << 32 |       \
+	 (u64)(f) << 40 | (u64)(g) << 48 | (u64)(h) << 56)
+#define LOWER 0x2020202020202020ULL
+#define FIRST(n) ((1ULL << (8 * (n))) - 1)
+
+static __always_inline u64 word(struct scratch *s, u32 at)
+{
+	return *(u64 *)&s->buffer[at & (BUFFER - 1)];
+}
+
+static __always_inline u8 byte(struct scratch *s, u32 at)
+{
+	return s->buffer[at & (BUFFER - 1)];
+}
+
+/* Index of the lowest set byte of a word whose bytes are 0x80 or 0. */
+static __always_inline u32 lowest(u64 marks)
+{
+	u32 at = 0;
+
+	if (!(marks & FIRST(4))) { at += 4; marks >>= 32; }
+	if (!(marks & FIRST(2))) { at += 2; marks >>= 16; }
+	if (!(marks & FIRST(1))) at += 1;
+	return at;
+}
+
+static __always_inline u32 method_of(u64 w, u32 *length)
+{
+	if ((w & FIRST(4)) == LITERAL8('G', 'E', 'T', ' ', 0, 0, 0, 0)) { *length = 4; return HTTP_GET; }
+	if ((w & FIRST(5)) == LITERAL8('P', 'O', 'S', 'T', ' ', 0, 0, 0)) { *length = 5; return HTTP_POST; }
+	if ((w & FIRST(5)) == LITERAL8('H', 'E', 'A', 'D', ' ', 0, 0, 0)) { *length = 5; return HTTP_HEAD; }
+	if ((w & FIRST(4)) == LITERAL8('P', 'U', 'T', ' ', 0, 0, 0, 0)) { *length = 4; return HTTP_PUT; }
+	if ((w & FIRST(7)) == LITERAL8('D', 'E', 'L', 'E', 'T', 'E', ' ', 0)) { *length = 7; return HTTP_DELETE; }
+	if (w == LITERAL8('O', 'P', 'T', 'I', 'O', 'N', 'S', ' ')) { *length = 8; return HTTP_OPTIONS; }
+	if ((w & FIRST(6)) == LITERAL8('P', 'A', 'T', 'C', 'H', ' ', 0, 0)) { *length = 6; return HTTP_PATCH; }
+	if ((w & FIRST(6)) == LITERAL8('T', 'R', 'A', 'C', 'E', ' ', 0, 0)) { *length = 6; return HTTP_TRACE; }
+	if (w == LITERAL8('C', 'O', 'N', 'N', 'E', 'C', 'T', ' ')) { *length = 8; return HTTP_CONNECT; }
+	return HTTP_UNKNOWN;
+}
+
+static __always_inline bool is_response(u64 w)
+{
+	return (w & FIRST(7)) == LITERAL8('H', 'T', 'T', 'P', '/', '1', '.', 0);
+}
+
+/* Whether a line ends in "HTTP/1.x" (its end excludes CR and LF). */
+static __always_inline bool ends_in_version(struct scratch *s, u32 start, u32 end)
+{
+	if (end < start + 10)
+		return false;
+	return is_response(word(s, end - 8));
+}
+
+struct path_hash {
+	struct scratch *s;
+	u64 hash;        /* of the path so far */
+	u64 segment;     /* of the current segment */
+	u32 at, end;
+	u32 length, digits;
+};
+
+static __always_inline void end_segment(struct path_hash *p)
+{
+	/* Numbers and long tokens with digits are identifiers; "v1" is not.
+	 * http::route::is_identifier in Rust is the same rule. */
+	bool identifier = p->length && (p->digits == p->length || (p->length >= 8 && p->digits >= 2));
+
+	p->hash = (p->hash ^ (identifier ? 0x23 : p->segment)) * 0x100000001b3ULL;
+	p->hash ^= p->hash >> 29;
+	p->segment = 0xcbf29ce484222325ULL;
+	p->length = p->digits = 0;
+}
+
+static long hash_byte(u32 i, struct path_hash *p)
+{
+	u8 b;
+
+	if (p->at >= p->end)
+		return 1;
+	b = byte(p->s, p->at);
+	if (b == '?' || b == ' ' || b == '#')
+		return 1;
+	p->at++;
+	if (b == '/') {
+		end_segment(p);
+		return 0;
+	}
+	p->segment = (p->segment ^ b) * 0x100000001b3ULL;
+	p->length++;
+	p->digits += (u8)(b - '0') < 10;
+	return 0;
+}
+
+__noinline int request_line(struct scratch *s, struct connection *c, u32 start, u32 end, u32 cut)
+{
+	struct pending p = {};
+	struct path_hash h = {};
+	u32 skip = 0, i;
+
+	if (!s || !c)
+		return 0;
+	p.method = method_of(word(s, start), &skip);
+	if (!cut && !ends_in_version(s, start, end))
+		return 0;
+	if (p.method == HTTP_UNKNOWN) {
+		/* A word we do not know, but the line is HTTP's: some extension method. */
+		if (cut)
+			return 0;
+		p.method = HTTP_OTHER;
+		for (i = 0; i < 24; i++)
+			if (byte(s, start + i) == ' ')
+				break;
+		skip = i + 1;
+	}
+	h.s = s;
+	h.segment = h.hash = 0xcbf29ce484222325ULL;
+	h.at = start + skip;
+	h.end = end;
+	bpf_loop(WINDOW, hash_byte, &h, 0);
+	end_segment(&h);
+	p.route = h.hash ? h.hash : 1;
+	p.start = c->dir[0].message_start;
+	if (c->head == c->tail) {
+		/* Alone in the queue: its path is kept for a sample. */
+		u32 length = h.at - (start + skip);
+
+		p.has_path = 1;
+		if (length > HTTP_PATH)
+			length = HTTP_PATH;
+		c->path_length = length;
+		for (i = 0; i < HTTP_PATH / 8; i++)
+			*(u64 *)&c->path[i * 8] = word(s, start + skip + i * 8);
+	}
+	push(c, &p);
+	return 1;
+}
+
+static __always_inline u32 status_of(struct scratch *s, u32 start)
+{
+	u32 a = byte(s, start + 9) - '0', b = byte(s, start + 10) - '0', c = byte(s, start + 11) - '0';
+
+	if (a > 9 || b > 9 || c > 9)
+		return 0;
+	return a * 100 + b * 10 + c;
+}
+
+__noinline int header_line(struct scratch *s, struct direction *d, u32 start, u32 end)
+{
+	u64 w, w2;
+
+	if (!s || !d)
+		return 0;
+	w = word(s, start) | LOWER;
+	if (w == LITERAL8('c', 'o', 'n', 't', 'e', 'n', 't', '-')) {
+		u64 value = 0;
+		u32 i;
+
+		w2 = word(s, start + 8) | LOWER;
+		if ((w2 & FIRST(7)) != (LITERAL8('l', 'e', 'n', 'g', 't', 'h', ':', 0) & FIRST(7)))
+			return 0;
+		for (i = 0; i < 24; i++) {
+			u8 b = byte(s, start + 15 + i);
+
+			if (start + 15 + i >= end)
+				break;
+			if (b == ' ' || b == '\t')
+				continue;
+			if ((u8)(b - '0') > 9)
+				break;
+			value = value * 10 + (b - '0');
+		}
+		d->length = value;
+		d->has_length = 1;
+	} else if (w == LITERAL8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r')) {
+		w2 = word(s, start + 8) | LOWER;
+		if (w2 != (LITERAL8('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n') | LOWER))
+			return 0;
+		/* "chunked" is the last coding when it is there at all. */
+		if (end >= start + 7 &&
+		    ((word(s, end - 7) | LOWER) & FIRST(7)) == LITERAL8('c', 'h', 'u', 'n', 'k', 'e', 'd', 0))
+			d->chunked = 1;
+	}
+	return 0;
+}
+
+__noinline u64 chunk_size(struct scratch *s, u32 start, u32 end)
+{
+	u64 size = 0;
+	u32 i;
+
+	if (!s)
+		return 0;
+	for (i = 0; i < 16; i++) {
+		u8 b = byte(s, start + i);
+
+		if (start + i >= end)
+			break;
+		if ((u8)(b - '0') < 10)
+			size = size << 4 | (b - '0');
+		else if ((u8)((b | 0x20) - 'a') < 6)
+			size = size << 4 | ((b | 0x20) - 'a' + 10);
+		else
+			break;
+	}
+	return size;
+}
+
+#endif

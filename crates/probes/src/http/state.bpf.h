@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Constants, the state of a connection, and the maps. */
+#ifndef TAPROOT_HTTP_STATE
+#define TAPROOT_HTTP_STATE
+
+#include "taproot.h"
+#include "http.h"
+
+/* Nanoseconds from which a request is sampled as slow, and one in how many is
+ * sampled anyway (0: none). Set before loading. */
+const volatile u64 slow_ns = 500000000;
+const volatile u32 sample_every = 0;
+
+#define WINDOW 768
+#define CARRY 128
+#define BUFFER 1024 /* power of two over CARRY + WINDOW, so that a mask bounds an index */
+#define PENDING 16
+#define SLOTS 4
+#define MAX_STEPS 4096
+#define WORDS 16 /* 8-byte words of one line scanned per step */
+
+enum phase {
+	PHASE_LOST,    /* looking for the start of a message */
+	PHASE_FIRST,   /* request or status line */
+	PHASE_HEADER,  /* header lines */
+	PHASE_BODY,    /* body of known length */
+	PHASE_CHUNK,   /* size line of a chunk */
+	PHASE_TRAILER, /* lines after the last chunk */
+	PHASE_CLOSE,   /* body until the connection ends */
+	PHASE_DONE,    /* no longer HTTP: upgraded or tunnelled */
+};
+
+struct pending {
+	u64 start;
+	u64 route;
+	u32 request_bytes;
+	u8 method;
+	u8 has_path;
+	u16 pad;
+};
+
+struct direction {
+	u32 next;        /* sequence number of the next byte to look at */
+	u32 message;     /* sequence number of the first byte of this message */
+	u32 busy;
+	u8 phase;
+	u8 skip_line;    /* the rest of this line is of no interest */
+	u8 chunked;
+	u8 has_length;
+	u8 proven;       /* a whole head was read: this is HTTP */
+	u64 length;
+	u64 message_start; /* ns */
+	u16 status;
+	u16 carry_length;
+	u32 stalled;     /* segments seen while `next` did not arrive */
+	u8 carry[CARRY]; /* the beginning of a line that a segment cut */
+};
+
+struct connection {
+	struct http_key key;
+	u16 peer_port;
+	u16 path_length;
+	u32 tick; /* for one-in-n samples */
+	/* Requests without an answer yet: written by the request direction only,
+	 * taken by the response direction only. */
+	u32 head, tail;
+	u32 unqueued; /* beyond the ring: counted, without latency */
+	u32 current_valid;
+	struct pending pending[PENDING];
+	struct pending current; /* the one being answered */
+	u64 first_byte;
+	struct direction dir[2]; /* 0: requests, 1: responses */
+	u8 path[HTTP_PATH];
+};
+
+struct scratch {
+	u32 busy;
+	u32 pad;
+	struct http_sample sample;
+	struct connection fresh;
+	u8 buffer[BUFFER + 16];
+};
+
+struct slots {
+	struct scratch slot[SLOTS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct connection);
+} connections SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 8192);
+	__type(key, struct http_key);
+	__type(value, struct http_value);
+} counts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} samples SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct slots);
+} scratch SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, HTTP_LOSSES);
+	__type(key, u32);
+	__type(value, u64);
+} losses SEC(".maps");
+
+/* Samples that may still be sent in this interval; user space fills it up. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, s64);
+} budget SEC(".maps");
+
+/* All zero: what a new count starts from. Too large for the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct http_value);
+} zero SEC(".maps");
+
+static __always_inline void lose(u32 reason)
+{
+	u64 *n = bpf_map_lookup_elem(&losses, &reason);
+
+	if (n)
+		*n += 1;
+}
+
+#endif
