@@ -1,0 +1,141 @@
+//! The state that the resolver's threads share.
+
+use super::options::Options;
+use super::pids::Pids;
+use super::status::{Counters, SourceStatus};
+use crate::cgroup::{Layout, LayoutError, Tree};
+use crate::conntrack::Conntrack;
+use crate::directory::Directory;
+use crate::netns;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+use taproot_model::{Entity, Name, Timestamp};
+
+/// What a source is asked to do out of turn.
+#[derive(Clone, Debug)]
+pub(crate) enum Job {
+    /// A container was just made: say who it is.
+    Container(Name),
+    /// A process runs in a container whose network is not known yet.
+    Network { container: Name, pid: u32, since: Option<Timestamp> },
+    /// Wake up, for instance to end.
+    Wake,
+}
+
+/// Everything that changes.
+pub(crate) struct State {
+    pub(crate) directory: Directory,
+    pub(crate) tree: Tree,
+}
+
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) layout: Result<Layout, LayoutError>,
+    /// Inode of the node's own network namespace.
+    pub(crate) node_netns: Option<u64>,
+    state: RwLock<State>,
+    pub(super) pids: Mutex<Pids>,
+    /// Owners of groups that must be told by their processes, for a short time.
+    pub(super) plain: Mutex<HashMap<u64, (Arc<Entity>, Instant)>>,
+    pub(super) cookies: RwLock<HashMap<u64, u64>>,
+    /// Lines to connection tracking, once asked for.
+    pub(super) nat: Mutex<Option<Vec<Conntrack>>>,
+    pub(super) last_walk: Mutex<Option<Instant>>,
+    statuses: Mutex<BTreeMap<&'static str, SourceStatus>>,
+    queues: Mutex<Vec<SyncSender<Job>>>,
+    unknown_groups: AtomicU64,
+    jobs_dropped: AtomicU64,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(options: Options) -> Self {
+        let layout = Layout::detect(&options.proc_root, options.cgroup_root.as_deref());
+        let root = layout.as_ref().ok().and_then(|layout| layout.tree().cloned());
+        let state = State { directory: Directory::new(&options.node), tree: Tree::new(root) };
+        let node_netns = netns::of_pid(&options.proc_root, options.node_pid).ok();
+        Self {
+            options,
+            layout,
+            node_netns,
+            state: RwLock::new(state),
+            pids: Mutex::default(),
+            plain: Mutex::default(),
+            cookies: RwLock::default(),
+            nat: Mutex::default(),
+            last_walk: Mutex::default(),
+            statuses: Mutex::default(),
+            queues: Mutex::default(),
+            unknown_groups: AtomicU64::new(0),
+            jobs_dropped: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn add_queue(&self, queue: SyncSender<Job>) {
+        lock(&self.queues).push(queue);
+    }
+
+    /// Hands a job to every source; a full queue is counted, never waited for.
+    pub(crate) fn post(&self, job: &Job) {
+        for queue in lock(&self.queues).iter() {
+            if queue.try_send(job.clone()).is_err() {
+                self.jobs_dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(crate) fn set_status(&self, status: SourceStatus) {
+        lock(&self.statuses).insert(status.name, status);
+    }
+
+    pub(crate) fn note(&self, name: &'static str, outcome: Result<String, String>) {
+        let mut statuses = lock(&self.statuses);
+        let status = statuses.entry(name).or_insert_with(|| SourceStatus::starting(name));
+        if outcome.is_err() && status.failures == 0 {
+            let why = outcome.as_ref().err();
+            tracing::warn!(source = name, error = why, "a source of identity does not answer");
+        }
+        status.note(outcome, Timestamp::now());
+    }
+
+    pub(crate) fn statuses(&self) -> Vec<SourceStatus> {
+        lock(&self.statuses).values().cloned().collect()
+    }
+
+    pub(super) fn count_unknown_group(&self) {
+        self.unknown_groups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        Counters {
+            unknown_groups: self.unknown_groups.load(Ordering::Relaxed),
+            jobs_dropped: self.jobs_dropped.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.post(&Job::Wake);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// A lock whose holder panicked still guards whole values here.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
