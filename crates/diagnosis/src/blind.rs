@@ -1,0 +1,103 @@
+//! What could not be seen, and how much that costs in confidence.
+
+use crate::report::Blind;
+use crate::scene::Scene;
+use crate::walk::Walk;
+use std::collections::BTreeMap;
+use taproot_model::{Name, Transport, metric};
+
+/// What a missing sense costs.
+const SENSE_COST: f64 = 0.04;
+/// What lost events cost, whatever their number.
+const LOSS_COST: f64 = 0.02;
+/// Parsed share of the traffic below which the rest is worth a sentence.
+const COVERED: f64 = 0.95;
+
+/// A sense is a group of signals that one feature feeds.
+const SENSES: [(&str, &str); 5] = [
+    (metric::CPU_RUNQUEUE_TIME, "who waits for a CPU (run queue)"),
+    (metric::CPU_PREEMPTED_BY, "who ran instead"),
+    (metric::CPU_TIME, "how much CPU each workload uses"),
+    (metric::FD_COUNT, "open file descriptors"),
+    (metric::MEMORY_USAGE, "memory"),
+];
+
+/// What was not seen, and the factor by which confidence shrinks.
+pub(crate) fn blind(scene: &Scene<'_>, walk: Option<&Walk>) -> (Vec<Blind>, f64) {
+    let mut out = Vec::new();
+    let mut sight = 1.0;
+    let mut cost = |text: String, by: f64| {
+        sight *= 1.0 - by;
+        out.push(Blind { text });
+    };
+    if scene.links.is_empty() {
+        cost("no connection of anybody was seen: is the flow feature on?".to_owned(), 0.5);
+    }
+    for (name, words) in SENSES {
+        if !scene.anyone_has(name) {
+            cost(format!("{words}: no signal of that kind arrived"), SENSE_COST);
+        }
+    }
+    if scene.trouble.is_some_and(|w| w.before.is_none()) {
+        cost(
+            "the trouble is as old as the observation: there is no normal to compare with".into(),
+            0.1,
+        );
+    }
+    for (what, n) in lost(scene) {
+        cost(format!("{n} lost: {what}"), LOSS_COST);
+    }
+    for (reason, n) in scene.evidence.dropped() {
+        if &*reason == "exemplars" {
+            // Old examples made room for new ones; no figure rests on them.
+            continue;
+        }
+        cost(format!("{n} dropped before they could be looked at: {reason}"), LOSS_COST / 2.0);
+    }
+    one_ended(scene, walk, &mut cost);
+    uncovered(scene, &mut cost);
+    (out, sight)
+}
+
+fn lost(scene: &Scene<'_>) -> BTreeMap<String, u64> {
+    let mut out = BTreeMap::new();
+    for loss in &scene.happenings.losses {
+        if loss.count > 0 {
+            *out.entry(format!("{}, {}", loss.collector, loss.reason)).or_default() += loss.count;
+        }
+    }
+    out
+}
+
+/// Links of the walk that only one end observed: what the link costs cannot be told.
+fn one_ended(scene: &Scene<'_>, walk: Option<&Walk>, cost: &mut impl FnMut(String, f64)) {
+    let Some(walk) = walk else { return };
+    for hop in &walk.hops {
+        let mut links = scene.outbound(&hop.caller).filter(|l| l.server == hop.callee).peekable();
+        if links.peek().is_some()
+            && links.all(|l| l.key.transport == Transport::Tcp && !(l.client_seen && l.server_seen))
+        {
+            cost(
+                format!(
+                    "only one end of {} → {} was observed: the link and the far end cannot be told apart",
+                    hop.caller, hop.callee
+                ),
+                0.05,
+            );
+        }
+    }
+}
+
+fn uncovered(scene: &Scene<'_>, cost: &mut impl FnMut(String, f64)) {
+    let services: Vec<(&Name, f64)> = scene
+        .workloads()
+        .filter_map(|e| Some((e.instance(), scene.level(&e.id, metric::COVERAGE, scene.span)?)))
+        .filter(|(_, share)| *share < COVERED)
+        .collect();
+    for (name, share) in services.into_iter().take(5) {
+        cost(
+            format!("{} of the traffic of {name} was understood", crate::units::percent(share)),
+            0.02,
+        );
+    }
+}

@@ -1,0 +1,54 @@
+//! A [`crate::Report`] for people: plain text for a terminal, Markdown for a ticket.
+
+mod markdown;
+mod spark;
+mod text;
+
+pub use markdown::markdown;
+pub use spark::spark;
+pub use text::text;
+
+use crate::report::Report;
+use crate::units;
+use crate::walk::End;
+
+/// Formatted text appended to a string, which cannot fail.
+trait Lines {
+    fn line(&mut self, text: std::fmt::Arguments<'_>);
+}
+
+impl Lines for String {
+    fn line(&mut self, text: std::fmt::Arguments<'_>) {
+        let written = std::fmt::Write::write_fmt(self, text);
+        debug_assert!(written.is_ok(), "a string takes everything");
+    }
+}
+
+/// `since 12:03:20 (2 min 5 s before the end of the observation)`, or nothing.
+fn since(report: &Report) -> String {
+    let Some(since) = report.verdict.since else { return String::new() };
+    let ago = report.span.to.since(since).as_secs_f64();
+    let until = report.verdict.until.map_or_else(String::new, |to| format!(", until {to}"));
+    format!("since {since} UTC, {} ago{until}", units::time(ago))
+}
+
+/// How sure, in a word.
+fn sure(confidence: f64) -> &'static str {
+    match confidence {
+        c if c >= 0.85 => "very sure",
+        c if c >= 0.65 => "fairly sure",
+        c if c >= 0.45 => "likely",
+        _ => "not sure",
+    }
+}
+
+/// `gateway → product → inventory`, the end marked.
+fn way(report: &Report) -> Option<String> {
+    let walk = report.walk.as_ref()?;
+    let names: Vec<&str> = walk.services().into_iter().map(taproot_model::Name::as_str).collect();
+    let end = match &walk.end {
+        End::Service { service } => format!("it begins at {service}"),
+        End::Link { client, server } => format!("it begins between {client} and {server}"),
+    };
+    Some(format!("{}: {end}", names.join(" → ")))
+}
