@@ -1,0 +1,496 @@
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use taproot_kube::{Resolver, SourceStatus};
+use taproot_model::{
+    Entity, EntityKind, ErrnoCount, Loss, Name, Signal, SyscallFailure, Timestamp,
+};
+use taproot_probes::flow::FlowCollector;
+use taproot_probes::http::HttpCollector;
+use taproot_probes::lifecycle::{Event, Kind, Lifecycle};
+use taproot_probes::pressure::{Failures, Sched};
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::features::Feature;
+use crate::files::{self, Followed, FollowedById, Node, Sheet};
+use crate::lifecycle::{self, BlackBox};
+use crate::logs::{Book, Log};
+use crate::names::Names;
+use crate::requests::{self, Routes};
+use crate::{Scope, flows, waits};
+
+/// Longest wait for lifecycle events, so that a stop is noticed soon.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Longest wait for the first batch, so that something is told soon after the start.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
+
+/// How an agent runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What is observed.
+    pub scope: Scope,
+    /// Time between two batches of signals.
+    pub interval: Duration,
+    /// Where names come from.
+    pub names: taproot_kube::Options,
+    /// Where the kubelet keeps container logs; `None` to leave logs alone.
+    pub log_root: Option<PathBuf>,
+    /// The node's network namespace, where it is not the agent's own.
+    pub node_netns: Option<PathBuf>,
+    /// How HTTP is observed.
+    pub http: taproot_probes::http::Options,
+    /// Whether failing system calls are counted (every system call gets a little slower).
+    pub failures: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            scope: Scope::All,
+            interval: Duration::from_secs(1),
+            names: taproot_kube::Options::detect(),
+            log_root: Some("/var/log/pods".into()),
+            node_netns: None,
+            http: taproot_probes::http::Options::default(),
+            failures: true,
+        }
+    }
+}
+
+/// The collectors of one node, with names.
+pub struct Agent {
+    options: Options,
+    clock: Clock,
+    names: Names,
+    http: Option<HttpCollector>,
+    flow: Option<FlowCollector>,
+    lifecycle: Option<Lifecycle>,
+    sched: Option<Sched>,
+    failures: Option<Failures>,
+    node: Node,
+    routes: Routes,
+    edges: flows::Remembered,
+    followed: FollowedById,
+    logs: HashMap<Name, Log>,
+    books: HashMap<Name, Book>,
+    features: Vec<Feature>,
+    last: Instant,
+    /// Time from `last` to the next batch.
+    pause: Duration,
+}
+
+impl Agent {
+    /// Starts every collector that runs here.
+    ///
+    /// # Errors
+    /// When none does, or the scope names a control group that does not exist.
+    pub fn start(options: Options) -> Result<Self> {
+        let own = std::path::Path::new("/proc/self/ns/net");
+        let netns = options.node_netns.as_deref().unwrap_or(own);
+        let node = Node::new(options.node_netns.as_deref())?;
+        let mut sources = options.names.clone();
+        sources.node_pid = node.resident().unwrap_or(sources.node_pid);
+        let resolver = Resolver::start(sources);
+        let names = Names::new(resolver, options.scope.clone(), netns);
+        let mut features = Vec::new();
+        let unified = names.resolver.layout().ok().and_then(|l| l.unified.clone());
+        let lifecycle = start_lifecycle(unified.as_deref(), &mut features);
+        let flow = start_flow(unified.clone(), &mut features);
+        let http = start_http(&options, &mut features);
+        let sched = start_sched(&mut features);
+        let failures = start_failures(options.failures, &mut features);
+        if http.is_none() && flow.is_none() && lifecycle.is_none() && sched.is_none() {
+            let why = features.iter().map(|f| format!("{}: {:?}", f.name, f.state));
+            return Err(Error::NothingRuns(why.collect::<Vec<_>>().join("; ")));
+        }
+        let mut agent = Self {
+            clock: Clock::start(),
+            node,
+            routes: Routes::default(),
+            edges: HashMap::new(),
+            followed: HashMap::new(),
+            logs: HashMap::new(),
+            books: HashMap::new(),
+            last: Instant::now(),
+            pause: options.interval.min(FIRST_LOOK),
+            options,
+            names,
+            http,
+            flow,
+            lifecycle,
+            sched,
+            failures,
+            features,
+        };
+        agent.watch_scope()?;
+        Ok(agent)
+    }
+
+    /// What runs here, what does not, and why.
+    pub fn features(&self) -> &[Feature] {
+        &self.features
+    }
+
+    /// How the sources of names do.
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        self.names.resolver.status()
+    }
+
+    /// This node.
+    pub fn node(&self) -> Arc<Entity> {
+        self.names.resolver.node()
+    }
+
+    /// The present on the agent's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Runs until `stop` is set, giving each interval's signals to `sink`.
+    pub fn run(&mut self, stop: &AtomicBool, mut sink: impl FnMut(&[Signal])) {
+        while !stop.load(Ordering::Relaxed) {
+            let signals = self.tick(stop);
+            sink(&signals);
+        }
+    }
+
+    /// Waits for the end of the interval, following lifecycle events as they come,
+    /// and returns what the interval brought.
+    pub fn tick(&mut self, stop: &AtomicBool) -> Vec<Signal> {
+        let mut out = Vec::new();
+        let due = self.last + self.pause;
+        while let Some(left) = due.checked_duration_since(Instant::now()) {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            self.follow_events(left.min(PATIENCE), &mut out);
+        }
+        self.follow_events(Duration::ZERO, &mut out);
+        let interval = self.last.elapsed().as_nanos() as u64;
+        self.last = Instant::now();
+        self.pause = self.options.interval;
+        self.collect(interval, &mut out);
+        out
+    }
+
+    /// Attaches to the scope's control group, where it is one; pods of a namespace
+    /// are attached to as they are found.
+    fn watch_scope(&mut self) -> Result<()> {
+        let Some(root) = self.unified() else { return Ok(()) };
+        let group = match &self.options.scope {
+            Scope::All => root,
+            Scope::Cgroup(path) => {
+                let group = root.join(path.strip_prefix("/").unwrap_or(path));
+                if !group.is_dir() {
+                    return Err(crate::ScopeError::NoGroup(path.clone()).into());
+                }
+                group
+            }
+            Scope::Namespace(_) | Scope::Pod { .. } => return Ok(()),
+        };
+        self.watch_http(&group);
+        Ok(())
+    }
+
+    fn unified(&self) -> Option<PathBuf> {
+        self.names.resolver.layout().ok().and_then(|l| l.unified.clone())
+    }
+
+    fn watch_http(&mut self, group: &std::path::Path) {
+        if let Some(http) = &mut self.http
+            && let Err(error) = http.watch(group)
+        {
+            tracing::warn!(group = %group.display(), %error, "HTTP is not observed here");
+        }
+    }
+
+    fn follow_events(&mut self, wait: Duration, out: &mut Vec<Signal>) {
+        let Some(lifecycle) = &mut self.lifecycle else {
+            std::thread::sleep(wait);
+            return;
+        };
+        let events = lifecycle.poll(wait).unwrap_or_else(|error| {
+            tracing::warn!(%error, "lifecycle events");
+            Vec::new()
+        });
+        for event in events {
+            lifecycle::learn(&event, &self.names, self.clock);
+            if matches!(event.kind, Kind::Exec { .. } | Kind::CgroupJoined { .. }) {
+                self.follow(event.cgroup, true);
+            }
+            self.tell_event(&event, out);
+        }
+    }
+
+    fn tell_event(&mut self, event: &Event, out: &mut Vec<Signal>) {
+        let Self { names, followed, logs, books, failures, clock, .. } = self;
+        let at = clock.now();
+        let mut late = Vec::new();
+        let black_box = |owner: &Entity| {
+            let known = followed.get(&event.cgroup);
+            let last_words = logs.get_mut(&owner.id).map_or_else(Vec::new, |log| {
+                let book = books.entry(owner.service.clone()).or_insert_with(|| Book::new(at));
+                log.read(&owner.id, book, at, 0, &mut late);
+                log.last_words()
+            });
+            BlackBox {
+                last_failures: last_failures(failures.as_mut(), event.cgroup),
+                fds: known.and_then(|k| k.fds),
+                memory: known.and_then(|k| k.memory),
+                last_words,
+            }
+        };
+        lifecycle::signal(event, names, *clock, black_box, out);
+        out.append(&mut late);
+    }
+
+    /// Begins to follow a container of the scope.
+    fn follow(&mut self, cgroup: u64, fresh: bool) {
+        if self.followed.contains_key(&cgroup) {
+            return;
+        }
+        let Some(entity) = self.names.inside(cgroup) else { return };
+        // A pod's own group is read with its containers.
+        let container = entity.kind == EntityKind::Container && !entity.container_id.is_empty();
+        if !container && entity.kind != EntityKind::Unit {
+            return;
+        }
+        let own_path = self.names.resolver.cgroup_path(cgroup);
+        if own_path.as_ref() != Some(&entity.cgroup_path) {
+            return; // a group inside the container: its figures are part of it
+        }
+        let Ok(layout) = self.names.resolver.layout() else { return };
+        let followed = Followed::new(Arc::clone(&entity), layout, fresh);
+        self.followed.insert(cgroup, followed);
+        if let Some(sched) = &self.sched
+            && let Err(error) = sched.watch(cgroup)
+        {
+            tracing::warn!(container = %entity.id, %error, "its waits for a CPU are not seen");
+        }
+        if matches!(self.options.scope, Scope::Namespace(_) | Scope::Pod { .. })
+            && let Some(root) = self.unified()
+        {
+            self.watch_http(&root.join(entity.cgroup_path.trim_start_matches('/')));
+        }
+    }
+
+    fn collect(&mut self, interval: u64, out: &mut Vec<Signal>) {
+        let at = self.clock.now();
+        self.names.tell_changes(out);
+        for id in self.names.resolver.cgroups() {
+            self.follow(id, false);
+        }
+        self.collect_files(at, interval, out);
+        self.collect_traffic(at, interval, out);
+        self.collect_kernel(at, interval, out);
+        self.collect_logs(at, interval, out);
+        self.collect_losses(at, out);
+    }
+
+    fn collect_files(&mut self, at: Timestamp, interval: u64, out: &mut Vec<Signal>) {
+        let node = self.names.resolver.node();
+        self.names.tell(&node, out);
+        let mut gone = Vec::new();
+        for (&id, followed) in &mut self.followed {
+            // Names arrive after the container does.
+            followed.entity = self.names.resolver.resolve_cgroup(id);
+            let entity = Arc::clone(&followed.entity);
+            self.names.tell(&entity, out);
+            if !followed.read(&mut Sheet { at, interval, out }) {
+                gone.push(id);
+            }
+        }
+        for id in gone {
+            self.forget(id);
+        }
+        self.node.read(&node, &mut Sheet { at, interval, out });
+    }
+
+    fn forget(&mut self, cgroup: u64) {
+        let Some(followed) = self.followed.remove(&cgroup) else { return };
+        self.logs.remove(&followed.entity.id);
+        if let Some(sched) = &self.sched {
+            sched.unwatch(cgroup);
+        }
+    }
+
+    fn collect_traffic(&mut self, at: Timestamp, interval: u64, out: &mut Vec<Signal>) {
+        // Flows first: they teach which namespace a cookie stands for.
+        match self.flow.as_mut().map(FlowCollector::poll) {
+            Some(Ok(batch)) => {
+                flows::signals(batch, &mut self.edges, &mut self.names, at, interval, out);
+            }
+            Some(Err(error)) => tracing::warn!(%error, "flows"),
+            None => {}
+        }
+        match self.http.as_mut().map(HttpCollector::poll) {
+            Some(Ok(batch)) => requests::signals(
+                batch,
+                &mut self.routes,
+                &mut self.names,
+                self.clock,
+                interval,
+                out,
+            ),
+            Some(Err(error)) => tracing::warn!(%error, "HTTP"),
+            None => {}
+        }
+    }
+
+    fn collect_kernel(&mut self, at: Timestamp, interval: u64, out: &mut Vec<Signal>) {
+        match self.sched.as_mut().map(Sched::read) {
+            Some(Ok(found)) => waits::signals(&found, &mut self.names, at, interval, out),
+            Some(Err(error)) => tracing::warn!(%error, "waits for CPUs"),
+            None => {}
+        }
+        let found = match self.failures.as_mut().map(Failures::read) {
+            Some(Ok(found)) => found,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "failing system calls");
+                return;
+            }
+            None => return,
+        };
+        for failure in found {
+            let Some(owner) = self.names.inside(failure.cgroup) else { continue };
+            self.names.tell(&owner, out);
+            out.push(Signal::SyscallFailure(Box::new(SyscallFailure {
+                at,
+                interval,
+                entity: owner.id.clone(),
+                syscall: failure.syscall.into(),
+                errno: failure.errno.into(),
+                target: Name::default(),
+                count: failure.count,
+            })));
+        }
+    }
+
+    fn collect_logs(&mut self, at: Timestamp, interval: u64, out: &mut Vec<Signal>) {
+        let Some(root) = &self.options.log_root else { return };
+        for followed in self.followed.values() {
+            let entity = &followed.entity;
+            let Some(dir) = files::log_dir(root, entity) else { continue };
+            let log = self
+                .logs
+                .entry(entity.id.clone())
+                .or_insert_with(|| Log::open(dir, followed.is_fresh()));
+            let book = self.books.entry(entity.service.clone()).or_insert_with(|| Book::new(at));
+            log.read(&entity.id, book, at, interval, out);
+        }
+    }
+
+    fn collect_losses(&mut self, at: Timestamp, out: &mut Vec<Signal>) {
+        let node = self.names.resolver.node().id.clone();
+        let mut all: Vec<(&str, &str, u64)> = Vec::new();
+        if let Some(Ok(lost)) = self.http.as_mut().map(HttpCollector::losses) {
+            all.extend(lost.into_iter().map(|(reason, n)| ("http", reason, n)));
+        }
+        if let Some(Ok(lost)) = self.flow.as_mut().map(FlowCollector::losses) {
+            all.extend(lost.into_iter().map(|(reason, n)| ("flow", reason, n)));
+        }
+        if let Some(Ok(lost)) = self.lifecycle.as_mut().map(Lifecycle::lost) {
+            all.extend(lost.into_iter().map(|l| ("lifecycle", l.reason, l.count)));
+        }
+        if let Some(Ok(lost)) = self.sched.as_mut().map(Sched::lost) {
+            all.extend(lost.into_iter().map(|l| ("pressure", l.reason, l.count)));
+        }
+        if let Some(Ok(lost)) = self.failures.as_mut().map(Failures::lost) {
+            all.extend(lost.into_iter().map(|l| ("syscalls", l.reason, l.count)));
+        }
+        out.extend(all.into_iter().filter(|(.., n)| *n > 0).map(|(collector, reason, count)| {
+            let entity = node.clone();
+            Signal::Loss(Loss {
+                at,
+                entity,
+                collector: collector.into(),
+                reason: reason.into(),
+                count,
+            })
+        }));
+    }
+}
+
+fn last_failures(failures: Option<&mut Failures>, cgroup: u64) -> Vec<ErrnoCount> {
+    let found = failures.and_then(|f| f.last_of(cgroup, lifecycle::LAST_FAILURES).ok());
+    let found = found.unwrap_or_default();
+    let one = |f: taproot_probes::pressure::Failure| ErrnoCount {
+        syscall: f.syscall.into(),
+        errno: f.errno.into(),
+        count: f.count,
+    };
+    found.into_iter().map(one).collect()
+}
+
+/// See [`crate::probe`].
+pub(crate) fn probe(unified: Option<&std::path::Path>) -> Vec<Feature> {
+    let mut features = Vec::new();
+    drop(start_lifecycle(unified, &mut features));
+    drop(start_flow(unified.map(std::path::Path::to_owned), &mut features));
+    drop(start_http(&Options::default(), &mut features));
+    drop(start_sched(&mut features));
+    drop(start_failures(true, &mut features));
+    features
+}
+
+/// Keeps a collector that started; notes how it does.
+fn kept<T>(
+    name: &'static str,
+    gives: &'static str,
+    hook: &str,
+    started: std::result::Result<T, taproot_probes::Error>,
+    off: impl FnOnce(&T) -> Vec<taproot_probes::Off>,
+    features: &mut Vec<Feature>,
+) -> Option<T> {
+    match started {
+        Ok(collector) => {
+            features.push(Feature::of(name, gives, hook, &off(&collector)));
+            Some(collector)
+        }
+        Err(error) => {
+            tracing::warn!(collector = name, %error, "does not run here");
+            features.push(Feature::off(name, gives, &error));
+            None
+        }
+    }
+}
+
+fn start_lifecycle(
+    unified: Option<&std::path::Path>,
+    features: &mut Vec<Feature>,
+) -> Option<Lifecycle> {
+    let started = Lifecycle::start(unified);
+    let gives = "starts, exits, signals, OOM kills";
+    kept("lifecycle", gives, "tracepoints", started, |l| l.off().to_vec(), features)
+}
+
+fn start_flow(unified: Option<PathBuf>, features: &mut Vec<Feature>) -> Option<FlowCollector> {
+    let options = taproot_probes::flow::Options { cgroup_root: unified, ..Default::default() };
+    let gives = "connections, bytes, packets, loss, drops, RTT";
+    kept("flow", gives, "tp_btf", FlowCollector::start(options), |f| f.off().to_vec(), features)
+}
+
+fn start_http(options: &Options, features: &mut Vec<Feature>) -> Option<HttpCollector> {
+    let started = HttpCollector::start(&options.http);
+    let gives = "HTTP/1 requests";
+    kept("http", gives, "cgroup_skb", started, |h| h.off().to_vec(), features)
+}
+
+fn start_sched(features: &mut Vec<Feature>) -> Option<Sched> {
+    let gives = "who waits for a CPU, who runs instead";
+    kept("scheduler", gives, "tp_btf/sched_switch", Sched::start(true), |_| Vec::new(), features)
+}
+
+fn start_failures(wanted: bool, features: &mut Vec<Feature>) -> Option<Failures> {
+    let gives = "failing system calls";
+    if !wanted {
+        features.push(Feature::off("syscalls", gives, &"switched off by --no-syscalls"));
+        return None;
+    }
+    kept("syscalls", gives, "tp_btf/sys_exit", Failures::start(), |_| Vec::new(), features)
+}

@@ -1,0 +1,135 @@
+//! HTTP counters and samples as signals.
+
+use std::collections::HashMap;
+
+use taproot_model::{Exemplar, Name, Protocol, Requests, Role, Signal, Timestamp};
+use taproot_probes::http::{self, Delta, Key, Sample};
+
+use crate::clock::Clock;
+use crate::names::{Names, Seen};
+
+/// Distinct route hashes remembered; beyond, the hash itself is the name.
+const ROUTES: usize = 16_384;
+
+/// Names of route hashes, learned from samples.
+#[derive(Default)]
+pub(crate) struct Routes {
+    names: HashMap<u64, Name>,
+}
+
+impl Routes {
+    fn learn(&mut self, sample: &Sample) {
+        if sample.path.is_empty() || self.names.len() >= ROUTES {
+            return;
+        }
+        self.names.entry(sample.key.route).or_insert_with(|| {
+            taproot_protocols::route::template(&http::route::normalise(&sample.path)).into()
+        });
+    }
+
+    fn name(&self, hash: u64) -> Name {
+        match self.names.get(&hash) {
+            Some(name) => name.clone(),
+            None if hash == 0 => "{other}".into(),
+            None => format!("{{route {hash:x}}}").into(),
+        }
+    }
+}
+
+/// 5xx at either end, 4xx too at the client (as OpenTelemetry has it), and no answer at all.
+fn is_error(status: u16, role: Role) -> bool {
+    status == 0 || status >= 500 || (status >= 400 && role == Role::Client)
+}
+
+fn role(key: &Key) -> Role {
+    match key.role {
+        http::Role::Client => Role::Client,
+        http::Role::Server => Role::Server,
+    }
+}
+
+fn seen(key: &Key) -> Seen {
+    Seen {
+        netns: key.netns,
+        cgroup: key.cgroup,
+        local: key.local,
+        remote: key.remote,
+        port: key.port,
+        role: role(key),
+    }
+}
+
+/// Turns one poll of the HTTP collector into signals.
+pub(crate) fn signals(
+    batch: http::Batch,
+    routes: &mut Routes,
+    names: &mut Names,
+    clock: Clock,
+    interval: u64,
+    out: &mut Vec<Signal>,
+) {
+    let at = clock.now();
+    batch.samples.iter().for_each(|s| routes.learn(s));
+    for delta in batch.counts {
+        if let Some(signal) = requests(delta, routes, names, at, interval, out) {
+            out.push(signal);
+        }
+    }
+    for sample in batch.samples {
+        if let Some(signal) = exemplar(&sample, routes, names, clock, out) {
+            out.push(signal);
+        }
+    }
+}
+
+fn requests(
+    delta: Delta,
+    routes: &Routes,
+    names: &mut Names,
+    at: Timestamp,
+    interval: u64,
+    out: &mut Vec<Signal>,
+) -> Option<Signal> {
+    let key = delta.key;
+    let edge = names.edge(&seen(&key), at, out)?;
+    Some(Signal::Requests(Box::new(Requests {
+        at,
+        interval,
+        edge,
+        protocol: Protocol::Http,
+        method: key.method.name().into(),
+        route: routes.name(key.route),
+        status: key.status,
+        error: is_error(key.status, role(&key)),
+        count: delta.count,
+        request_bytes: delta.request_bytes,
+        response_bytes: delta.response_bytes,
+        latency: delta.latency,
+    })))
+}
+
+fn exemplar(
+    sample: &Sample,
+    routes: &Routes,
+    names: &mut Names,
+    clock: Clock,
+    out: &mut Vec<Signal>,
+) -> Option<Signal> {
+    let at = clock.at(sample.start);
+    let key = sample.key;
+    let edge = names.edge(&seen(&key), at, out)?;
+    Some(Signal::Exemplar(Box::new(Exemplar {
+        at,
+        edge,
+        protocol: Protocol::Http,
+        method: key.method.name().into(),
+        path: sample.path.as_str().into(),
+        route: routes.name(key.route),
+        status: key.status,
+        error: is_error(key.status, role(&key)),
+        first_byte: sample.first_byte,
+        duration: sample.duration,
+        request_bytes: u64::from(sample.request_bytes),
+        response_bytes: u64::from(sample.response_bytes),
+    })))
+}
