@@ -1,0 +1,264 @@
+use crate::anomaly;
+use crate::view::{
+    Coverage, Health, LossRow, Losses, MapView, ReportView, Reports, SCHEMA_VERSION, ServiceRow,
+    Services, Status,
+};
+use crate::{AppState, StateError};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
+use taproot_model::{Name, Signal, Span, Timestamp, metric};
+use taproot_store::{Report, Store};
+use taproot_world::view::{Flows, Golden, Latency, Map, RequestsView};
+use taproot_world::{SeriesKey, World};
+
+/// Steps of a course.
+const STEPS: u32 = 60;
+
+/// Without a new signal for this long, something is wrong.
+const STALE: Duration = Duration::from_secs(15);
+
+/// What the map calls "now", to be compared with all that is known from before.
+const NOW: Duration = Duration::from_secs(30);
+
+/// [`AppState`] over a live world and, for reports, a store.
+pub struct WorldState {
+    world: RwLock<World>,
+    store: Option<Mutex<Box<dyn Store + Send>>>,
+    doctor: Option<Value>,
+    version: Name,
+    started: Timestamp,
+    signals: AtomicU64,
+}
+
+impl WorldState {
+    /// A state of an empty picture. `version` is the program's. Without a store
+    /// there are no reports; without `doctor` (the JSON of `taproot doctor`) the
+    /// API says how to get it.
+    pub fn new(
+        world: World,
+        store: Option<Box<dyn Store + Send>>,
+        doctor: Option<Value>,
+        version: &str,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            world: RwLock::new(world),
+            store: store.map(Mutex::new),
+            doctor,
+            version: version.into(),
+            started: Timestamp::now(),
+            signals: AtomicU64::new(0),
+        })
+    }
+
+    /// Adds signals to the picture, and to the store if there is one.
+    ///
+    /// The picture is always added to: what a full disk refuses is still shown.
+    pub fn add(&self, signals: &[Signal]) -> Result<(), StateError> {
+        self.world.write().unwrap_or_else(PoisonError::into_inner).add_all(signals);
+        self.signals.fetch_add(signals.len() as u64, Ordering::Relaxed);
+        self.with_store(|store| store.append(signals).map(drop)).unwrap_or(Ok(()))
+    }
+
+    /// One step of the store's upkeep; whether there is more to do now.
+    pub fn maintain(&self, now: Timestamp) -> Result<bool, StateError> {
+        self.with_store(|store| store.maintain(now).map(|done| done.pending)).unwrap_or(Ok(false))
+    }
+
+    /// Keeps a report.
+    pub fn put_report(&self, report: &Report) -> Result<(), StateError> {
+        self.with_store(|store| store.put_report(report)).unwrap_or(Ok(()))
+    }
+
+    /// The picture, to be looked at.
+    pub fn world(&self) -> RwLockReadGuard<'_, World> {
+        self.world.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with_store<T>(
+        &self,
+        ask: impl FnOnce(&mut dyn Store) -> Result<T, taproot_store::StoreError>,
+    ) -> Option<Result<T, StateError>> {
+        let mut store = self.store.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(ask(store.as_mut()).map_err(StateError::from))
+    }
+}
+
+/// The last `last` of what the world covers, without its newest bin: signals of
+/// that are still on their way, and every course would end in a dip.
+fn recent(world: &World, last: Duration) -> Span {
+    let all = world.span();
+    let whole = all.to - world.resolution();
+    let to = if whole > all.from { whole } else { all.to };
+    Span::new((to - last).max(all.from), to)
+}
+
+impl AppState for WorldState {
+    fn health(&self) -> Health {
+        let window = self.world().span();
+        let newest = (window.to > window.from).then_some(window.to);
+        let status = match newest {
+            None => Status::Waiting,
+            Some(at) if Timestamp::now().since(at) > STALE => Status::Stale,
+            Some(_) => Status::Ok,
+        };
+        Health {
+            schema_version: SCHEMA_VERSION,
+            status,
+            version: self.version.clone(),
+            started: self.started,
+            signals: self.signals.load(Ordering::Relaxed),
+            newest,
+            window,
+        }
+    }
+
+    fn map(&self, last: Duration) -> Result<MapView, StateError> {
+        let world = self.world();
+        let span = recent(&world, last);
+        let now = recent(&world, NOW);
+        let before = Map::of(&world, Span::new(world.span().from, now.from));
+        let now = Map::of(&world, now);
+        let anomalies = anomaly::find(&now, &before);
+        Ok(MapView { map: Map::of(&world, span), anomalies })
+    }
+
+    fn services(&self, last: Duration) -> Result<Services, StateError> {
+        let world = self.world();
+        let span = recent(&world, last);
+        Ok(services(&world, span))
+    }
+
+    fn flows(&self, last: Duration) -> Result<Flows, StateError> {
+        let world = self.world();
+        Ok(Flows::of(&world, recent(&world, last)))
+    }
+
+    fn requests(&self, last: Duration) -> Result<RequestsView, StateError> {
+        let world = self.world();
+        Ok(RequestsView::of(&world, recent(&world, last)))
+    }
+
+    fn losses(&self, last: Duration) -> Result<Losses, StateError> {
+        let world = self.world();
+        // A loss is told at once, also one of the newest bin.
+        let to = world.span().to;
+        Ok(losses(&world, Span::new((to - last).max(world.span().from), to)))
+    }
+
+    fn reports(&self) -> Result<Reports, StateError> {
+        let all = Span::new(Timestamp(0), Timestamp(u64::MAX));
+        let reports = self.with_store(|store| store.list_reports(all)).unwrap_or(Ok(Vec::new()))?;
+        Ok(Reports { schema_version: SCHEMA_VERSION, reports })
+    }
+
+    fn report(&self, id: &str) -> Result<Option<ReportView>, StateError> {
+        let found = self.with_store(|store| store.report(id)).unwrap_or(Ok(None))?;
+        Ok(found.map(|Report { head, text, json }| ReportView {
+            schema_version: SCHEMA_VERSION,
+            head,
+            text,
+            report: serde_json::from_str(&json).unwrap_or(Value::String(json)),
+        }))
+    }
+
+    fn doctor(&self) -> Result<Value, StateError> {
+        self.doctor.clone().ok_or_else(|| {
+            StateError::Unavailable(
+                "this server does not observe its own machine: run `taproot doctor -o json` there"
+                    .into(),
+            )
+        })
+    }
+}
+
+/// Golden signals of each service over `span` and in each of its steps.
+fn services(world: &World, span: Span) -> Services {
+    let resolution = world.resolution();
+    let step = (span.length() / STEPS).max(resolution);
+    let mut rows: BTreeMap<Name, ServiceRow> = Map::of(world, span)
+        .services
+        .into_iter()
+        .map(|s| {
+            let row = ServiceRow {
+                service: s.service.clone(),
+                kind: s.kind,
+                instances: s.instances.len(),
+                golden: s.inbound,
+                rate: Vec::new(),
+                error_ratio: Vec::new(),
+                p99: Vec::new(),
+            };
+            (s.service, row)
+        })
+        .collect();
+    let mut from = span.from;
+    while from < span.to {
+        let to = (from + step).min(span.to);
+        for service in Map::of(world, Span::new(from, to)).services {
+            if let Some(row) = rows.get_mut(&service.service) {
+                row.add(&service.inbound);
+            }
+        }
+        from = to;
+    }
+    Services {
+        schema_version: SCHEMA_VERSION,
+        span,
+        step: step.as_secs_f64(),
+        services: rows.into_values().collect(),
+    }
+}
+
+impl ServiceRow {
+    fn add(&mut self, step: &Golden) {
+        let latency = step.server_latency.as_ref().or(step.client_latency.as_ref());
+        self.rate.push(step.rate);
+        self.error_ratio.push((step.rate > 0.0).then_some(step.error_ratio));
+        self.p99.push(latency.map(|l: &Latency| l.p99));
+    }
+}
+
+fn losses(world: &World, span: Span) -> Losses {
+    let mut by_reason = BTreeMap::<(Name, Name), (u64, BTreeSet<Name>)>::new();
+    for loss in world.happenings(span).losses {
+        let (count, owners) = by_reason.entry((loss.collector, loss.reason)).or_default();
+        *count += loss.count;
+        owners.insert(loss.entity);
+    }
+    let mut losses: Vec<_> = by_reason
+        .into_iter()
+        .map(|((collector, reason), (count, owners))| LossRow {
+            collector,
+            reason,
+            count,
+            entities: owners.len(),
+        })
+        .collect();
+    losses.sort_by_key(|row| std::cmp::Reverse(row.count));
+    Losses {
+        schema_version: SCHEMA_VERSION,
+        span,
+        losses,
+        coverage: coverage(world, span),
+        dropped: world.evicted().by_reason.clone(),
+    }
+}
+
+fn coverage(world: &World, span: Span) -> Vec<Coverage> {
+    let key = SeriesKey { name: metric::COVERAGE.into(), attribute: Name::default() };
+    let mut worst = BTreeMap::<Name, f64>::new();
+    for entity in world.entities() {
+        let Some(level) = world.metric(&entity.id, &key, span).and_then(|s| s.last()) else {
+            continue;
+        };
+        let least = worst.entry(entity.service.clone()).or_insert(level);
+        *least = least.min(level);
+    }
+    let mut out: Vec<_> =
+        worst.into_iter().map(|(service, coverage)| Coverage { service, coverage }).collect();
+    out.sort_by(|a, b| a.coverage.total_cmp(&b.coverage));
+    out
+}
