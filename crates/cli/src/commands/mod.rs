@@ -1,0 +1,10 @@
+//! One file a command.
+
+pub(crate) mod diagnose;
+pub(crate) mod doctor;
+pub(crate) mod lab;
+pub(crate) mod logs;
+pub(crate) mod read;
+pub(crate) mod record;
+pub(crate) mod run;
+pub(crate) mod shell;

@@ -1,0 +1,280 @@
+//! `taproot map`, `top`, `requests` and `flows`: one picture, four views.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+use taproot_diagnosis::Evidence;
+use taproot_model::Span;
+use taproot_world::World;
+use taproot_world::view::{Flows, Golden, Map, RequestsView, Top};
+
+use crate::args::{Output, ReadArgs};
+use crate::live::{self, Live};
+use crate::reading;
+use crate::table::{Table, bytes, percent, seconds};
+
+/// Which view.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum View {
+    Map,
+    Top,
+    Requests,
+    Flows,
+}
+
+pub(crate) fn run(view: View, args: &ReadArgs) -> Result<ExitCode> {
+    let Some(every) = args.watch else {
+        let world = reading::world(&args.source, &args.agent)?;
+        print!("{}", show(view, &world, Evidence::span(&world), args)?);
+        return Ok(ExitCode::SUCCESS);
+    };
+    if args.source.replay.is_some() || args.source.store.is_some() {
+        bail!("--watch looks live; leave --replay and --store away");
+    }
+    watch(view, args, every)
+}
+
+fn watch(view: View, args: &ReadArgs, every: Duration) -> Result<ExitCode> {
+    let interrupted = live::interrupt_flag()?;
+    let live = Live::start(live::options(&args.agent)?, None)?;
+    while !live::pause(every, &interrupted) {
+        let world = live.world();
+        let all = Evidence::span(&*world);
+        let span = Span::new((all.to - args.source.look).max(all.from), all.to);
+        let text = show(view, &world, span, args)?;
+        drop(world);
+        if args.output == Output::Table {
+            // Clear the screen and start at its top, as `top` does.
+            print!("\x1b[2J\x1b[H");
+        }
+        print!("{text}");
+    }
+    live.stop()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(view: View, world: &World, span: Span, args: &ReadArgs) -> Result<String> {
+    let keep = Filter::new(world, args)?;
+    Ok(match view {
+        View::Map => {
+            let mut map = Map::of(world, span);
+            map.services.retain(|s| keep.service(&s.service));
+            map.edges.retain(|e| keep.service(&e.client) || keep.service(&e.server));
+            form(args.output, &map, map_table)?
+        }
+        View::Top => {
+            let mut top = Top::of(world, span);
+            top.rows.retain(|r| keep.service(&r.service) && keep.pod(&r.instance));
+            form(args.output, &top, top_table)?
+        }
+        View::Requests => {
+            let mut view = RequestsView::of(world, span);
+            view.routes.retain(|r| keep.service(&r.client) || keep.service(&r.server));
+            view.exemplars.retain(|r| keep.pod(&r.client) || keep.pod(&r.server));
+            form(args.output, &view, requests_table)?
+        }
+        View::Flows => {
+            let mut flows = Flows::of(world, span);
+            flows.flows.retain(|f| {
+                let end =
+                    |e: &taproot_model::Endpoint| keep.service(&e.service) && keep.pod(&e.instance);
+                end(&f.client) || end(&f.server)
+            });
+            form(args.output, &flows, flows_table)?
+        }
+    })
+}
+
+fn form<T: Serialize>(output: Output, view: &T, table: impl Fn(&T) -> String) -> Result<String> {
+    Ok(match output {
+        Output::Json => serde_json::to_string_pretty(view)? + "\n",
+        Output::Table => table(view),
+    })
+}
+
+/// What the flags keep; a name that fits nothing is an error, not an empty table.
+struct Filter<'a> {
+    service: Option<&'a str>,
+    namespace: Option<&'a str>,
+    pod: Option<&'a str>,
+}
+
+impl<'a> Filter<'a> {
+    fn new(world: &World, args: &'a ReadArgs) -> Result<Self> {
+        let keep = Self {
+            service: args.service.as_deref(),
+            namespace: args.namespace.as_deref(),
+            pod: args.pod.as_deref(),
+        };
+        let known =
+            |what: &str, asked: Option<&str>, names: Vec<String>, fits: &dyn Fn(&str) -> bool| {
+                if let Some(asked) = asked
+                    && !names.iter().any(|n| fits(n))
+                {
+                    bail!("no {what} `{asked}` was seen; seen: {}", list(names));
+                }
+                Ok(())
+            };
+        let services = || world.entities().map(|e| e.service.to_string()).collect::<Vec<_>>();
+        let pods = || world.entities().map(|e| e.instance().to_string()).collect::<Vec<_>>();
+        known("service", keep.service, services(), &|n| keep.service(n))?;
+        known("namespace", keep.namespace, services(), &|n| keep.service(n))?;
+        known("pod", keep.pod, pods(), &|n| keep.pod(n))?;
+        Ok(keep)
+    }
+
+    fn service(&self, name: &str) -> bool {
+        let (namespace, short) = name.split_once('/').unwrap_or(("", name));
+        self.service.is_none_or(|s| s == name || s == short)
+            && self.namespace.is_none_or(|n| n == namespace)
+    }
+
+    fn pod(&self, instance: &str) -> bool {
+        self.pod.is_none_or(|p| p == instance || p.rsplit('/').next() == Some(instance))
+    }
+}
+
+fn list(mut names: Vec<String>) -> String {
+    names.sort();
+    names.dedup();
+    names.truncate(20);
+    if names.is_empty() { "nothing yet".into() } else { names.join(", ") }
+}
+
+fn golden_cells(g: &Golden) -> [String; 4] {
+    let latency = g.server_latency.as_ref().or(g.client_latency.as_ref());
+    [
+        format!("{:.1}", g.rate),
+        percent(Some(g.error_ratio)),
+        seconds(latency.map(|l| l.p50)),
+        seconds(latency.map(|l| l.p99)),
+    ]
+}
+
+fn map_table(map: &Map) -> String {
+    let header = [
+        "FROM", "TO", "PORT", "REQ/S", "ERRORS", "P50", "P99", "BYTES", "RESENT", "FAILED",
+        "DROPPED", "RTT",
+    ];
+    let mut table = Table::new(&header);
+    for e in &map.edges {
+        let [rate, errors, p50, p99] = golden_cells(&e.golden);
+        table.row(&[
+            &e.client,
+            &e.server,
+            &e.port.to_string(),
+            &rate,
+            &errors,
+            &p50,
+            &p99,
+            &bytes((e.request_bytes + e.response_bytes) as f64),
+            &e.retransmits.to_string(),
+            &e.failed_connects.to_string(),
+            &e.drops.to_string(),
+            &seconds(e.rtt_p50),
+        ]);
+    }
+    or_nothing(&table, "no edge was seen yet")
+}
+
+fn top_table(top: &Top) -> String {
+    let header = [
+        "INSTANCE",
+        "SERVICE",
+        "REQ/S",
+        "ERRORS",
+        "P50",
+        "P99",
+        "CPU",
+        "LIMIT",
+        "THROTTLED",
+        "CPU WAIT",
+        "MEMORY",
+        "FILES",
+    ];
+    let mut table = Table::new(&header);
+    let number = |v: Option<f64>| v.map_or_else(|| "-".into(), |v| format!("{v:.2}"));
+    for r in &top.rows {
+        let golden = r.inbound.as_ref().map(golden_cells);
+        let [rate, errors, p50, p99] =
+            golden.unwrap_or_else(|| ["-", "-", "-", "-"].map(ToOwned::to_owned));
+        let of = |used: Option<f64>, limit: Option<f64>, show: &dyn Fn(f64) -> String| {
+            used.map_or_else(
+                || "-".into(),
+                |u| limit.map_or_else(|| show(u), |l| format!("{}/{}", show(u), show(l))),
+            )
+        };
+        table.row(&[
+            &r.instance,
+            &r.service,
+            &rate,
+            &errors,
+            &p50,
+            &p99,
+            &number(r.cpu),
+            &number(r.cpu_limit),
+            &percent(r.throttled),
+            &number(r.cpu_wait),
+            &of(r.memory, r.memory_limit, &bytes),
+            &of(r.fds, r.fd_limit, &|v| format!("{v:.0}")),
+        ]);
+    }
+    or_nothing(&table, "no instance was seen yet")
+}
+
+fn requests_table(view: &RequestsView) -> String {
+    let header = ["FROM", "TO", "METHOD", "ROUTE", "STATUS", "COUNT", "REQ/S", "P50", "P99"];
+    let mut table = Table::new(&header);
+    for r in &view.routes {
+        let status = r.status.map_or_else(|| "unanswered".into(), |s| s.to_string());
+        table.row(&[
+            &r.client,
+            &r.server,
+            &r.method,
+            &r.route,
+            &status,
+            &r.count.to_string(),
+            &format!("{:.1}", r.rate),
+            &seconds(r.latency.as_ref().map(|l| l.p50)),
+            &seconds(r.latency.as_ref().map(|l| l.p99)),
+        ]);
+    }
+    or_nothing(&table, "no request was seen yet")
+}
+
+fn flows_table(view: &Flows) -> String {
+    let header = [
+        "FROM", "TO", "ADDRESS", "VIA", "BYTES", "PACKETS", "OPEN", "CONNECTS", "FAILED", "RESENT",
+        "RESETS", "DROPS", "RTT",
+    ];
+    let mut table = Table::new(&header);
+    let counts = |all: &std::collections::BTreeMap<taproot_model::Name, u64>| {
+        let parts: Vec<String> = all.iter().map(|(name, n)| format!("{name}={n}")).collect();
+        if parts.is_empty() { "-".into() } else { parts.join(",") }
+    };
+    for f in &view.flows {
+        let via: Vec<String> = f.via.iter().map(ToString::to_string).collect();
+        table.row(&[
+            &f.client.instance,
+            &f.server.instance,
+            &f.server.addr.to_string(),
+            &if via.is_empty() { "-".into() } else { via.join(",") },
+            &bytes((f.request_bytes + f.response_bytes) as f64),
+            &(f.request_packets + f.response_packets).to_string(),
+            &f.open.to_string(),
+            &f.connects.to_string(),
+            &counts(&f.failed_connects),
+            &f.retransmits.to_string(),
+            &(f.client_resets + f.server_resets).to_string(),
+            &counts(&f.drops),
+            &seconds(f.rtt_p50),
+        ]);
+    }
+    or_nothing(&table, "no connection was seen yet")
+}
+
+fn or_nothing(table: &Table, nothing: &str) -> String {
+    if table.len() == 0 { format!("{nothing}\n") } else { table.to_string() }
+}

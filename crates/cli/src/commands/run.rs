@@ -1,0 +1,110 @@
+//! `taproot run`: agent and server in one process, with the embedded store.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use taproot_model::Signal;
+use taproot_server::{AppState, Server, Watch, WorldState};
+use taproot_store::{SqliteStore, StoreOptions};
+use taproot_world::{Config, World};
+
+use crate::args::RunArgs;
+use crate::live::{self, Live};
+
+/// Time between two looks for trouble.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
+
+pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
+    let interrupted = live::interrupt_flag()?;
+    let store = open_store(&args.store, args.store_size)?;
+    let doctor = serde_json::to_value(super::doctor::examine()).ok();
+    let state = WorldState::new(
+        World::new(Config::default()),
+        Some(Box::new(store)),
+        doctor,
+        env!("CARGO_PKG_VERSION"),
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("starting the server's runtime")?;
+    let server = runtime.block_on(Server::bind(args.listen))?;
+    let addr = server.addr();
+    let live = Live::start(live::options(&args.agent)?, Some(feed(&state)))?;
+    for feature in &live.features {
+        tracing::info!(feature = feature.name, state = ?feature.state, "collector");
+    }
+    let served = runtime.spawn(
+        server.run(Arc::clone(&state) as Arc<dyn AppState>, stopped(Arc::clone(&interrupted))),
+    );
+    tell(addr, &args.store);
+    watch(&state, &interrupted);
+    live.stop()?;
+    runtime.block_on(served).context("the server's task")??;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell(addr: SocketAddr, store: &Path) {
+    println!("taproot runs: http://{addr}  (store {}); Ctrl-C ends it", store.display());
+}
+
+fn open_store(path: &Path, max_bytes: u64) -> Result<SqliteStore> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| {
+            format!("cannot make {}; give another place with --store", folder.display())
+        })?;
+    }
+    let mut options = StoreOptions::default();
+    options.retention.max_bytes = max_bytes;
+    Ok(SqliteStore::open(path, options)?)
+}
+
+/// Every batch goes into the picture and the store; a full disk is said once a minute.
+fn feed(state: &Arc<WorldState>) -> live::Sink {
+    let state = Arc::clone(state);
+    let mut said: Option<Instant> = None;
+    Box::new(move |signals: &[Signal]| {
+        if let Err(error) = state.add(signals)
+            && said.is_none_or(|at| at.elapsed() > Duration::from_mins(1))
+        {
+            eprintln!("taproot: not stored: {error}");
+            said = Some(Instant::now());
+        }
+    })
+}
+
+/// Looks for trouble before the user does, and keeps the store in shape.
+fn watch(state: &WorldState, interrupted: &AtomicBool) {
+    let mut watch = Watch::new();
+    let mut told = String::new();
+    while !live::pause(WATCH_EVERY, interrupted) {
+        let now = taproot_model::Timestamp::now();
+        while state.maintain(now).unwrap_or(false) && !interrupted.load(Ordering::Relaxed) {}
+        let found = watch.look(&state.world());
+        match found {
+            Ok(Some(report)) => {
+                if *report.head.id != *told {
+                    println!("\n{}", report.text.trim_end());
+                    told = report.head.id.to_string();
+                }
+                if let Err(error) = state.put_report(&report) {
+                    eprintln!("taproot: the report is not stored: {error}");
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "watching"),
+        }
+    }
+}
+
+async fn stopped(interrupted: Arc<AtomicBool>) {
+    while !interrupted.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

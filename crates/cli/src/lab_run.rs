@@ -1,0 +1,276 @@
+//! `taproot lab run`: real faults, diagnosed live, compared with the lab's truth.
+
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use taproot_agent::Options as AgentOptions;
+use taproot_diagnosis::{Evidence, Place, Question, Report, diagnose, render};
+use taproot_lab::state::{Culprit, Truth};
+use taproot_lab::{Fault, Lab, Params};
+use taproot_model::{Signal, Span, Timestamp};
+use taproot_store::recording::{Header, RecordingWriter};
+
+use crate::args::{LabRunArgs, Output};
+use crate::commands::lab;
+use crate::live::{self, Live, Sink};
+
+/// Longest wait for the shop to recover from a fault.
+const RECOVERY: Duration = Duration::from_mins(1);
+/// How long it must have been well.
+const CALM: Duration = Duration::from_secs(4);
+/// What "well" is: nine requests in ten are faster, microseconds.
+const WELL_US: f64 = 100_000.0;
+
+/// One run, as a JSON line.
+#[derive(Debug, Serialize)]
+struct Run {
+    fault: &'static str,
+    repeat: u32,
+    expected_class: String,
+    expected_culprit: Culprit,
+    class: &'static str,
+    culprit: Option<String>,
+    confidence: f64,
+    class_right: bool,
+    culprit_right: bool,
+    seconds: f64,
+    headline: String,
+}
+
+/// The last line.
+#[derive(Debug, Serialize)]
+struct Totals {
+    summary: bool,
+    runs: usize,
+    right: usize,
+    wrong: Vec<String>,
+    seconds: f64,
+}
+
+pub(crate) fn run(args: &LabRunArgs) -> Result<ExitCode> {
+    let all = taproot_lab::faults::faults();
+    if args.faults.is_empty() && !args.all {
+        let names: Vec<&str> = all.iter().map(|f| f.name).collect();
+        bail!("name a fault, or give --all; the faults are {}", names.join(", "));
+    }
+    let faults = if args.all {
+        all.iter().map(|f| Fault::parse(f.name)).collect()
+    } else {
+        args.faults.iter().map(|name| Fault::parse(name)).collect::<taproot_lab::Result<Vec<_>>>()
+    }?;
+    let begin = Instant::now();
+    let interrupted = live::interrupt_flag()?;
+    let mut how = lab::options(&args.lab.name)?;
+    how.requests_per_second = args.rps;
+    how.product_burn_us = args.burn.as_micros() as u64;
+    let shop = Lab::up(&how)?;
+    say(args, &format!("the shop is up ({:.1} s)", begin.elapsed().as_secs_f64()));
+    let mut options = AgentOptions::default();
+    live::of_lab(&mut options, shop.state_dir())?;
+    let recorder = args.record.as_deref().map(Recorder::create).transpose()?;
+    let live = Live::start(options, recorder.as_ref().map(Recorder::sink))?;
+    let outcome = run_all(args, &faults, &shop, &live, &interrupted);
+    live.stop()?;
+    recorder.as_ref().map_or(Ok(()), Recorder::finish)?;
+    shop.down()?;
+    let runs = outcome?;
+    Ok(summary(args, &runs, begin))
+}
+
+fn run_all(
+    args: &LabRunArgs,
+    faults: &[Fault],
+    shop: &Lab,
+    live: &Live,
+    interrupted: &AtomicBool,
+) -> Result<Vec<Run>> {
+    let mut runs = Vec::new();
+    for repeat in 1..=args.repeat {
+        for &fault in faults {
+            let Some(run) = one(args, fault, repeat, shop, live, interrupted)? else {
+                return Ok(runs);
+            };
+            if args.output == Output::Json {
+                println!("{}", serde_json::to_string(&run)?);
+            }
+            runs.push(run);
+        }
+    }
+    Ok(runs)
+}
+
+/// One fault from a healthy shop to a verdict. `None` when interrupted.
+fn one(
+    args: &LabRunArgs,
+    fault: Fault,
+    repeat: u32,
+    shop: &Lab,
+    live: &Live,
+    interrupted: &AtomicBool,
+) -> Result<Option<Run>> {
+    let begin = Instant::now();
+    live.forget();
+    let since = Timestamp::now();
+    say(args, &format!("healthy for {} s ...", args.healthy.as_secs()));
+    if live::pause(args.healthy, interrupted) {
+        return Ok(None);
+    }
+    say(args, &format!("injecting {}: {}", fault.name(), fault.sentence()));
+    let handle = shop.inject(fault, &Params::default())?;
+    let truth = handle.truth().clone();
+    let stopped = live::pause(args.time, interrupted);
+    let report = (!stopped).then(|| ask(shop, live, &truth, since)).transpose();
+    handle.clear()?;
+    let Some(report) = report? else { return Ok(None) };
+    if args.output == Output::Table {
+        println!("{}", render::text(&report).trim_end());
+    }
+    let run = compare(fault, repeat, &truth, &report, begin);
+    say(
+        args,
+        &format!(
+            "truth: {} ({:?}); verdict {}",
+            truth.class,
+            truth.culprit,
+            if run.class_right && run.culprit_right { "right" } else { "WRONG" }
+        ),
+    );
+    settle(shop, interrupted);
+    Ok(Some(run))
+}
+
+/// Waits until the shop's users are well again, by the load generator's own count:
+/// a backlog of one fault must not be the beginning of the next.
+fn settle(shop: &Lab, interrupted: &AtomicBool) {
+    let end = Instant::now() + RECOVERY;
+    live::pause(CALM, interrupted);
+    while Instant::now() < end && !live::pause(Duration::from_secs(1), interrupted) {
+        let from = Timestamp::now() - CALM;
+        let Ok(load) = shop.load() else { continue };
+        let lately = load.since(from.secs());
+        let quick = lately.latency.quantile(0.9).is_some_and(|us| us < WELL_US);
+        if lately.ok > 0 && lately.bad == 0 && quick {
+            return;
+        }
+    }
+}
+
+/// Asks as an on-call engineer would: about the service that raised the alarm.
+fn ask(shop: &Lab, live: &Live, truth: &Truth, since: Timestamp) -> Result<Report> {
+    let namespace = shop.state()?.namespace;
+    let service = truth.symptom.as_ref().map(|s| format!("{namespace}/{s}").into());
+    let world = live.world();
+    let span = Span::new(since, Evidence::span(&*world).to);
+    diagnose(&*world, &Question { service, span }).context("diagnosing")
+}
+
+fn compare(fault: Fault, repeat: u32, truth: &Truth, report: &Report, begin: Instant) -> Run {
+    let verdict = &report.verdict;
+    let class = verdict.class.id();
+    Run {
+        fault: fault.name(),
+        repeat,
+        expected_class: truth.class.clone(),
+        expected_culprit: truth.culprit.clone(),
+        class,
+        culprit: verdict.culprit.as_ref().map(|c| c.name.clone()),
+        confidence: verdict.confidence,
+        class_right: class == truth.class,
+        culprit_right: guilty(&truth.culprit, report),
+        seconds: begin.elapsed().as_secs_f64(),
+        headline: verdict.headline.clone(),
+    }
+}
+
+/// Whether the report blames what is truly guilty.
+fn guilty(truth: &Culprit, report: &Report) -> bool {
+    let verdict = &report.verdict;
+    let blamed = verdict.culprit.as_ref();
+    let named = |name: &str| {
+        let of = |text: &str| text == name || text.ends_with(&format!("/{name}"));
+        blamed.is_some_and(|c| {
+            c.instance.as_ref().is_some_and(|i| of(i)) || c.service.as_ref().is_some_and(|s| of(s))
+        })
+    };
+    match truth {
+        Culprit::None => blamed.is_none(),
+        Culprit::Pod { name } | Culprit::Node { name } => named(name),
+        Culprit::Link { from, to } => match &verdict.place {
+            Some(Place::Link { client, server, .. }) => {
+                client.ends_with(&format!("/{from}")) && server.ends_with(&format!("/{to}"))
+            }
+            _ => false,
+        },
+    }
+}
+
+fn summary(args: &LabRunArgs, runs: &[Run], begin: Instant) -> ExitCode {
+    let wrong: Vec<String> = runs
+        .iter()
+        .filter(|r| !r.class_right || !r.culprit_right)
+        .map(|r| format!("{}#{}: {} ({:?})", r.fault, r.repeat, r.class, r.culprit))
+        .collect();
+    let all = Totals {
+        summary: true,
+        runs: runs.len(),
+        right: runs.len() - wrong.len(),
+        wrong,
+        seconds: begin.elapsed().as_secs_f64(),
+    };
+    if args.output == Output::Json {
+        println!("{}", serde_json::to_string(&all).unwrap_or_default());
+    } else {
+        eprintln!("{} of {} verdicts right in {:.0} s", all.right, all.runs, all.seconds);
+        all.wrong.iter().for_each(|w| eprintln!("  wrong: {w}"));
+    }
+    let good = all.right == all.runs && all.runs > 0;
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Writes every batch to a recording.
+#[derive(Clone)]
+struct Recorder(Arc<Mutex<Option<RecordingWriter>>>);
+
+impl Recorder {
+    fn create(path: &std::path::Path) -> Result<Self> {
+        let header = Header {
+            agent_version: env!("CARGO_PKG_VERSION").into(),
+            node: "lab-node".into(),
+            clock_offset: 0,
+            started: Timestamp::now(),
+            scope: "lab".into(),
+        };
+        let writer = RecordingWriter::create(path, &header)
+            .with_context(|| format!("cannot record to {}", path.display()))?;
+        Ok(Self(Arc::new(Mutex::new(Some(writer)))))
+    }
+
+    fn sink(&self) -> Sink {
+        let shared = self.clone();
+        Box::new(move |batch: &[Signal]| {
+            if let Ok(mut slot) = shared.0.lock()
+                && let Some(writer) = slot.as_mut()
+                && let Err(error) = writer.write(batch)
+            {
+                eprintln!("taproot: the recording ends here: {error}");
+                *slot = None;
+            }
+        })
+    }
+
+    /// Writes the end mark.
+    fn finish(&self) -> Result<()> {
+        let writer = self.0.lock().ok().and_then(|mut slot| slot.take());
+        writer.map_or(Ok(()), |w| w.finish().context("ending the recording"))
+    }
+}
+
+fn say(args: &LabRunArgs, text: &str) {
+    if args.output == Output::Table {
+        eprintln!("· {text}");
+    }
+}

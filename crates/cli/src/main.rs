@@ -1,0 +1,72 @@
+//! The binary `taproot`: flags, terminal faces, wiring.
+#![forbid(unsafe_code)]
+
+mod args;
+mod bench;
+mod commands;
+mod lab_run;
+mod live;
+mod reading;
+mod table;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use commands::read::View;
+
+fn main() -> ExitCode {
+    // `taproot lab serve ...` is a pod of the lab: it gets its words as they are.
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [lab, serve, rest @ ..] = words.as_slice()
+        && lab == "lab"
+        && serve == "serve"
+    {
+        return finish(taproot_lab::serve::main(rest).map(|()| ExitCode::SUCCESS));
+    }
+    let cli = Cli::parse();
+    init_log(cli.verbose);
+    finish(run(cli.command))
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Doctor(args) => commands::doctor::run(&args),
+        Command::Run(args) => commands::run::run(&args),
+        Command::Map(args) => commands::read::run(View::Map, &args),
+        Command::Top(args) => commands::read::run(View::Top, &args),
+        Command::Requests(args) => commands::read::run(View::Requests, &args),
+        Command::Flows(args) => commands::read::run(View::Flows, &args),
+        Command::Record(args) => commands::record::run(&args),
+        Command::Diagnose(args) => commands::diagnose::run(&args),
+        Command::Logs(args) => match args.action {
+            args::LogsAction::Patterns(args) => commands::logs::run(&args),
+        },
+        Command::Completions { shell } => Ok(commands::shell::completions(shell)),
+        Command::Man { folder } => commands::shell::man(&folder),
+        Command::Lab(args) => commands::lab::run(args),
+    }
+}
+
+fn finish<E: std::fmt::Display>(result: Result<ExitCode, E>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("taproot: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn init_log(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let default = match verbose {
+        0 => "error",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_env("TAPROOT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

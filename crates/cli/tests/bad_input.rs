@@ -1,0 +1,68 @@
+//! Wrong input gets a clear error that says what to do: no panic, nothing lost.
+
+mod common;
+
+use common::{run, text};
+
+/// Runs it, and checks that it fails with a message that holds all of `hints`.
+fn refused(args: &[&str], hints: &[&str]) {
+    let output = run(args);
+    let (stdout, stderr) = text(&output);
+    assert!(!output.status.success(), "{args:?} was accepted: {stdout}");
+    assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
+    for hint in hints {
+        assert!(stderr.contains(hint), "{args:?}: no `{hint}` in: {stderr}");
+    }
+}
+
+#[test]
+fn flags_that_make_no_sense() {
+    refused(&["record", "/nonexistent/x", "--scope", "shop"], &["namespace:NAME", "cgroup:/PATH"]);
+    refused(&["map", "--for", "5 parsecs"], &["250ms, 30s"]);
+    refused(&["record", "x", "--ring", "12XB"], &["64KiB"]);
+    refused(&["lab", "run", "noisy-neighbor"], &["noisy-neighbour"]);
+    refused(&["lab", "run"], &["--all"]);
+    refused(&["map", "--replay", "a", "--store", "b"], &["cannot be used with"]);
+    refused(&["daignose"], &["diagnose"]);
+}
+
+#[test]
+fn files_that_are_not_what_they_should_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    refused(&["diagnose", "--replay", &path("none.rec")], &["none.rec"]);
+    std::fs::write(path("text.rec"), "not a recording at all, only text\n").unwrap();
+    refused(&["map", "--replay", &path("text.rec")], &["text.rec"]);
+    std::fs::write(path("empty"), "").unwrap();
+    refused(&["flows", "--store", &path("empty")], &["empty"]);
+    refused(&["logs", "patterns", &path("no.log")], &["no.log"]);
+}
+
+#[test]
+fn a_lab_that_is_not_there() {
+    refused(&["map", "--lab", "nosuchlab"], &["nosuchlab"]);
+    refused(&["lab", "fault", "oom-kill", "--name", "nosuchlab"], &["lab up"]);
+    refused(&["lab", "up", "--name", "Not A Name"], &["a-z"]);
+}
+
+#[test]
+fn logs_of_any_bytes_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bytes.log").display().to_string();
+    let bytes: Vec<u8> = (0..100_000u32).map(|i| (i * 7 + i / 251) as u8).collect();
+    std::fs::write(&path, bytes).unwrap();
+    let output = run(&["logs", "patterns", &path]);
+    assert!(output.status.success(), "{:?}", text(&output));
+}
+
+#[test]
+fn help_completions_and_man_pages_come_from_the_flags() {
+    for args in [&["--help"][..], &["diagnose", "--help"], &["completions", "bash"]] {
+        let output = run(args);
+        assert!(output.status.success() && output.stdout.len() > 200, "{args:?}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("man").display().to_string();
+    assert!(run(&["man", &folder]).status.success());
+    assert!(common::exists(dir.path().join("man/taproot-diagnose.1")));
+}
