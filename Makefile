@@ -1,0 +1,49 @@
+# The two commands are `make demo` and `make test`. Both install what is missing,
+# after saying what and why, and work from a fresh clone.
+#
+#   make demo [FAULT=name]   a small shop, a real fault in it, and its diagnosis
+#   make test                every check and every test
+#   make bench               what Taproot costs, as ratios, to target/bench.json
+#   make fuzz [SECONDS=600]  every fuzz target for that long
+#   make setup               only install what is missing
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
+TAPROOT ?= $(TARGET_DIR)/x86_64-unknown-linux-gnu/release/taproot
+
+# Loading BPF programs and making namespaces takes root.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+FAULT ?= noisy-neighbour
+DEMO = $(SUDO) $(TAPROOT) lab run $(FAULT)
+BENCH = $(SUDO) $(TAPROOT) lab bench --output $(TARGET_DIR)/bench.json
+SECONDS ?= 600
+
+.PHONY: help demo test bench fuzz setup release
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup:
+	@scripts/setup.sh
+
+release:
+	@scripts/setup.sh build lab
+	$(CARGO) build --release --locked --package taproot-cli
+
+demo: release
+	$(DEMO)
+
+test:
+	@scripts/setup.sh
+	@$(CARGO) xtask test
+
+bench: release
+	$(BENCH)
+
+fuzz:
+	@scripts/setup.sh build
+	@CARGO=$(CARGO) scripts/fuzz.sh $(SECONDS)

@@ -1,0 +1,234 @@
+//! Running the live tests in guests: all binaries in one boot per kernel.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::binaries::{Binary, Built};
+use super::libtest::{self, Reader};
+use super::native;
+use super::report::Tally;
+use crate::guest::{self, Guest, Image, Kernel, quoted};
+use crate::{command, files};
+
+/// Longest time for one binary in an emulated guest.
+const BINARY_LIMIT: Duration = Duration::from_mins(10);
+
+/// Longest time for a guest with all of them.
+const GUEST_LIMIT: Duration = Duration::from_mins(20);
+
+/// Lines by which the script in the guest speaks to us.
+const MARK: &str = "@@test ";
+
+/// Test data larger than this stays on the host.
+const LARGEST_DATA: u64 = 4 << 20;
+
+/// Runs the live tests under a kernel of the series. Without a way to run
+/// guests, each of the tests is skipped by name.
+pub(super) fn run(series: &str, built: &Built) -> Result<Tally> {
+    let live: Vec<&Binary> = built.tests.iter().filter(|binary| binary.is_live()).collect();
+    if live.is_empty() {
+        return Ok(Tally::of_skip(&format!("guest-{series}"), "there are no live tests"));
+    }
+    if let Some(why) = guest::unavailable() {
+        return skip_all(&live, &why);
+    }
+    match Kernel::prepare(series) {
+        Ok(kernel) => run_in(&kernel, built, &live),
+        Err(error) => skip_all(&live, &format!("no kernel {series}: {error:#}")),
+    }
+}
+
+fn skip_all(live: &[&Binary], why: &str) -> Result<Tally> {
+    let mut tally = Tally::default();
+    for binary in live {
+        tally.skipped.extend(native::names(binary)?.into_iter().map(|name| (name, why.to_owned())));
+    }
+    Ok(tally)
+}
+
+fn run_in(kernel: &Kernel, built: &Built, live: &[&Binary]) -> Result<Tally> {
+    let scratch = guest::scratch("stripped")?;
+    let image = image(kernel, built, live, &scratch)?;
+    let guest = Guest { limit: GUEST_LIMIT, ..Guest::default() };
+    let mut listener = Listener::default();
+    let outcome = guest.run(kernel, &image, |line| listener.line(line));
+    fs::remove_dir_all(&scratch)?;
+    let mut tally = listener.tally;
+    match outcome {
+        Ok(outcome) => {
+            println!("  {} booted in {:.1} s", kernel.release, outcome.boot.as_secs_f64());
+        }
+        Err(error) => {
+            println!("{}\n{error:#}", listener.output.join("\n"));
+            tally.failed.push(format!("{}: {error:#}", listener.current.unwrap_or_default()));
+        }
+    }
+    for binary in live.iter().filter(|binary| !listener.ended.contains_key(&binary.label())) {
+        tally.failed.push(format!("{}: did not come to an end", binary.label()));
+    }
+    Ok(tally)
+}
+
+/// The guest's files: each test binary, the programs they start at the very
+/// place they were built at (it is compiled in), and the data beside the tests.
+fn image(kernel: &Kernel, built: &Built, live: &[&Binary], scratch: &Path) -> Result<Image> {
+    let mut image = Image::base(kernel)?;
+    let series = quoted(&kernel.series);
+    let mut script =
+        format!("export TAPROOT_SKIP_LOG=/tmp/taproot-skips\nexport TAPROOT_GUEST={series}\n");
+    for program in &built.programs {
+        image.program(&stripped(program, scratch)?, program)?;
+        let name = program.file_name().unwrap_or_default();
+        image.link(&Path::new("/usr/bin").join(name), &program.to_string_lossy());
+    }
+    for binary in live {
+        image.program(&stripped(&binary.path, scratch)?, &binary.path)?;
+        image.directory(&binary.folder);
+        copy_data(&mut image, &binary.folder.join("tests"))?;
+        script += &lines_for(binary);
+    }
+    image.text("/taproot/command", &script, 0o755);
+    Ok(image)
+}
+
+fn copy_data(image: &mut Image, folder: &Path) -> Result<()> {
+    for path in files::walk(folder)? {
+        let source = path.extension().is_some_and(|extension| extension == "rs");
+        if !source && fs::metadata(&path)?.len() <= LARGEST_DATA {
+            image.copy(&path, &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The part of the guest's script that runs one binary.
+fn lines_for(binary: &Binary) -> String {
+    let path = quoted(&binary.path.to_string_lossy());
+    let folder = quoted(&binary.folder.to_string_lossy());
+    let label = quoted(&binary.label());
+    let seconds = BINARY_LIMIT.as_secs();
+    format!(
+        "echo {MARK}begin {label}\n\
+         cd {folder}\n\
+         CARGO_MANIFEST_DIR={folder} timeout -k 10 {seconds} {path} --test-threads=1\n\
+         code=$?\n\
+         [ -f /tmp/taproot-skips ] && sed 's/^/{MARK}skip /' /tmp/taproot-skips && rm /tmp/taproot-skips\n\
+         printf '\\n{MARK}end %d\\n' $code\n"
+    )
+}
+
+/// A copy without debug information, which would only fill the guest's memory.
+fn stripped(path: &Path, scratch: &Path) -> Result<PathBuf> {
+    let copy = scratch.join(path.file_name().unwrap_or_default());
+    let mut strip = Command::new("strip");
+    if command::output(strip.arg("--strip-debug").arg("-o").arg(&copy).arg(path)).is_err() {
+        fs::copy(path, &copy)?;
+    }
+    Ok(copy)
+}
+
+/// Follows the guest's output from binary to binary.
+#[derive(Debug, Default)]
+struct Listener {
+    tally: Tally,
+    current: Option<String>,
+    started: Option<Instant>,
+    reader: Reader,
+    skips: String,
+    output: Vec<String>,
+    ended: BTreeMap<String, i32>,
+}
+
+impl Listener {
+    fn line(&mut self, line: &str) {
+        match line.split_once(MARK).map(|(_, said)| said.split_once(' ').unwrap_or((said, ""))) {
+            Some(("begin", label)) => {
+                self.current = Some(label.to_owned());
+                self.started = Some(Instant::now());
+            }
+            Some(("skip", skip)) => self.skips.extend([skip, "\n"]),
+            Some(("end", code)) => self.end(code.trim().parse().unwrap_or(-1)),
+            _ => {
+                self.reader.line(line);
+                self.output.push(line.to_owned());
+            }
+        }
+    }
+
+    fn end(&mut self, code: i32) {
+        let label = self.current.take().unwrap_or_default();
+        let end = (code != 0).then(|| format!("exit code {code}"));
+        let reader = std::mem::take(&mut self.reader);
+        let skips = libtest::skips(&std::mem::take(&mut self.skips));
+        let tally = reader.tally(&label, &skips, end);
+        let output = std::mem::take(&mut self.output);
+        if !tally.failed.is_empty() {
+            println!("{}", output.join("\n"));
+        }
+        let took = self.started.take().map(|start| start.elapsed()).unwrap_or_default();
+        native::print_line(&label, &tally, took);
+        self.tally.add(tally);
+        self.ended.insert(label, code);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RESULT: &str =
+        "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out";
+
+    fn listen(lines: &[&str]) -> Listener {
+        let mut listener = Listener::default();
+        for line in lines {
+            listener.line(line);
+        }
+        listener
+    }
+
+    #[test]
+    fn each_binary_is_counted_by_itself() {
+        let listener = listen(&[
+            "@@test begin probes live_a",
+            RESULT,
+            "@@test skip t::x\tno netem",
+            "",
+            "@@test end 0",
+            "@@test begin probes live_b",
+            "test y ... @@test end 124",
+        ]);
+        assert_eq!(listener.tally.passed, 1);
+        assert_eq!(
+            listener.tally.skipped,
+            [("probes live_a t::x".to_owned(), "no netem".to_owned())]
+        );
+        assert_eq!(listener.tally.failed, ["probes live_b: exit code 124"]);
+    }
+
+    #[test]
+    fn a_binary_without_an_end_is_known() {
+        let listener = listen(&["@@test begin a live_a", RESULT]);
+        assert!(!listener.ended.contains_key("a live_a"));
+        assert_eq!(listener.tally.passed, 0);
+    }
+
+    #[test]
+    fn the_script_runs_the_binary_in_its_folder() {
+        let binary = Binary {
+            package: "probes".to_owned(),
+            target: "live_a".to_owned(),
+            integration: true,
+            path: PathBuf::from("/t/live_a-1"),
+            folder: PathBuf::from("/p/crates/probes"),
+        };
+        let script = lines_for(&binary);
+        assert!(script.contains("cd '/p/crates/probes'\n"), "{script}");
+        assert!(script.contains("'/t/live_a-1' --test-threads=1"), "{script}");
+    }
+}
