@@ -8,12 +8,17 @@
 
 mod entity;
 mod histogram;
+mod hop;
 pub mod metric;
 mod signal;
 mod time;
 
 pub use entity::{Endpoint, Entity, EntityId, EntityKind, Name};
 pub use histogram::{Histogram, SCALE as HISTOGRAM_SCALE};
+pub use hop::{
+    Blame, Category, Direction, Drop, Hop, Neighbour, NetfilterHook, PacketId, Place, Route,
+    Socket, Step, Tuple,
+};
 pub use signal::{
     Change, ChangeKind, ClusterEvent, Edge, ErrnoCount, Exemplar, Exit, Flow, Gibberish, Lifecycle,
     LifecycleKind, LogPattern, LogSeverity, Loss, Metric, MetricKind, Protocol, Requests, Role,
