@@ -16,7 +16,7 @@ enum Place {
 use Place::{Aside, Floor, TestsOnly};
 
 /// The plan of the house; a new crate has to be entered here.
-const PLAN: [(&str, Place); 14] = [
+const PLAN: &[(&str, Place)] = &[
     ("taproot-model", Floor(0)),
     ("taproot-protocols", Floor(1)),
     ("taproot-patterns", Floor(1)),
@@ -24,8 +24,11 @@ const PLAN: [(&str, Place); 14] = [
     ("taproot-probes", Floor(2)),
     ("taproot-kube", Floor(3)),
     ("taproot-store", Floor(3)),
+    ("taproot-netstate", Floor(3)),
     ("taproot-agent", Floor(4)),
+    ("taproot-trace", Floor(4)),
     ("taproot-diagnosis", Floor(4)),
+    ("taproot-eval", Floor(5)),
     ("taproot-server", Floor(5)),
     ("taproot-cli", Floor(6)),
     ("taproot-lab", Aside),
@@ -37,7 +40,7 @@ const TOP: Place = Floor(6);
 
 /// Crates that see no kernel, store or client, so that recordings and public
 /// data run through the same code as live signals: all they may import of ours.
-const PURE: [(&str, &[&str]); 5] = [
+const PURE: &[(&str, &[&str])] = &[
     ("taproot-model", &[]),
     ("taproot-protocols", &["taproot-model"]),
     ("taproot-patterns", &["taproot-model"]),
