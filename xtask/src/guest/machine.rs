@@ -92,7 +92,11 @@ impl Guest {
             // Instruction counting is only defined for one thread of emulation.
             qemu.args(["-accel", "tcg,thread=single", "-icount", "shift=0", "-smp", "1"]);
         } else {
-            qemu.args(["-accel", "tcg,thread=multi", "-smp", "2"]);
+            // One thread runs both CPUs in turn. With a thread for each, a CPU may still
+            // run the breakpoint of an instruction that the other has finished patching,
+            // and the kernel, which relies on the hardware's order there, falls over it:
+            // attaching programs under traffic patches static calls all the time.
+            qemu.args(["-accel", "tcg,thread=single", "-smp", "2"]);
         }
         qemu.args(["-cpu", "max", "-nodefaults", "-no-reboot", "-display", "none"])
             .args(["-m", &self.memory.to_string()])
