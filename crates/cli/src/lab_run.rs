@@ -24,6 +24,10 @@ const RECOVERY: Duration = Duration::from_mins(1);
 const CALM: Duration = Duration::from_secs(4);
 /// What "well" is: nine requests in ten are faster, microseconds.
 const WELL_US: f64 = 100_000.0;
+/// How long one must be unwell for it to count.
+const SPELL: Duration = Duration::from_secs(5);
+/// How often a run is tried whose users were unwell before anything was injected.
+const TRIES: u32 = 3;
 
 /// One run, as a JSON line.
 #[derive(Debug, Serialize)]
@@ -48,7 +52,18 @@ struct Totals {
     runs: usize,
     right: usize,
     wrong: Vec<String>,
+    /// Runs thrown away, because users were unwell without a fault.
+    discarded: u32,
     seconds: f64,
+}
+
+/// How a try of one fault ended.
+enum Try {
+    Done(Box<Run>),
+    Interrupted,
+    /// The load generator itself says that users were unwell when nothing was wrong:
+    /// no verdict on such a time could be called right or wrong.
+    Unwell(String),
 }
 
 pub(crate) fn run(args: &LabRunArgs) -> Result<ExitCode> {
@@ -77,8 +92,8 @@ pub(crate) fn run(args: &LabRunArgs) -> Result<ExitCode> {
     live.stop()?;
     recorder.as_ref().map_or(Ok(()), Recorder::finish)?;
     shop.down()?;
-    let runs = outcome?;
-    Ok(summary(args, &runs, begin))
+    let (runs, discarded) = outcome?;
+    Ok(summary(args, &runs, discarded, begin))
 }
 
 fn run_all(
@@ -87,12 +102,14 @@ fn run_all(
     shop: &Lab,
     live: &Live,
     interrupted: &AtomicBool,
-) -> Result<Vec<Run>> {
-    let mut runs = Vec::new();
+) -> Result<(Vec<Run>, u32)> {
+    let (mut runs, mut discarded) = (Vec::new(), 0);
+    settle(shop, interrupted);
     for repeat in 1..=args.repeat {
         for &fault in faults {
-            let Some(run) = one(args, fault, repeat, shop, live, interrupted)? else {
-                return Ok(runs);
+            let Some(run) = tried(args, fault, repeat, shop, live, interrupted, &mut discarded)?
+            else {
+                return Ok((runs, discarded));
             };
             if args.output == Output::Json {
                 println!("{}", serde_json::to_string(&run)?);
@@ -100,10 +117,33 @@ fn run_all(
             runs.push(run);
         }
     }
-    Ok(runs)
+    Ok((runs, discarded))
 }
 
-/// One fault from a healthy shop to a verdict. `None` when interrupted.
+/// One fault, again where the machine itself spoiled the run. `None` when interrupted.
+fn tried(
+    args: &LabRunArgs,
+    fault: Fault,
+    repeat: u32,
+    shop: &Lab,
+    live: &Live,
+    interrupted: &AtomicBool,
+    discarded: &mut u32,
+) -> Result<Option<Run>> {
+    let mut why = String::new();
+    for _ in 0..TRIES {
+        match one(args, fault, repeat, shop, live, interrupted)? {
+            Try::Done(run) => return Ok(Some(*run)),
+            Try::Interrupted => return Ok(None),
+            Try::Unwell(how) => why = how,
+        }
+        *discarded += 1;
+        eprintln!("taproot: {}#{repeat} is tried again: without a fault, {why}", fault.name());
+    }
+    bail!("without any fault {why}, {TRIES} times in a row: this machine is too busy to judge")
+}
+
+/// One fault from a healthy shop to a verdict.
 fn one(
     args: &LabRunArgs,
     fault: Fault,
@@ -111,13 +151,17 @@ fn one(
     shop: &Lab,
     live: &Live,
     interrupted: &AtomicBool,
-) -> Result<Option<Run>> {
+) -> Result<Try> {
     let begin = Instant::now();
     live.forget();
     let since = Timestamp::now();
     say(args, &format!("healthy for {} s ...", args.healthy.as_secs()));
     if live::pause(args.healthy, interrupted) {
-        return Ok(None);
+        return Ok(Try::Interrupted);
+    }
+    if let Some(how) = unwell(shop, since)? {
+        settle(shop, interrupted);
+        return Ok(Try::Unwell(how));
     }
     say(args, &format!("injecting {}: {}", fault.name(), fault.sentence()));
     let handle = shop.inject(fault, &Params::default())?;
@@ -125,22 +169,36 @@ fn one(
     let stopped = live::pause(args.time, interrupted);
     let report = (!stopped).then(|| ask(shop, live, &truth, since)).transpose();
     handle.clear()?;
-    let Some(report) = report? else { return Ok(None) };
+    let Some(report) = report? else { return Ok(Try::Interrupted) };
+    let spoiled = if fault == Fault::Healthy { unwell(shop, since)? } else { None };
+    let run = compare(fault, repeat, &truth, &report, begin);
+    let right = run.class_right && run.culprit_right;
     if args.output == Output::Table {
         println!("{}", render::text(&report).trim_end());
+    } else if !right {
+        // Whoever reads the line wants to know what was believed, and why.
+        eprintln!("{}", render::text(&report).trim_end());
     }
-    let run = compare(fault, repeat, &truth, &report, begin);
-    say(
-        args,
-        &format!(
-            "truth: {} ({:?}); verdict {}",
-            truth.class,
-            truth.culprit,
-            if run.class_right && run.culprit_right { "right" } else { "WRONG" }
-        ),
-    );
+    let word = if right { "right" } else { "WRONG" };
+    say(args, &format!("truth: {} ({:?}); verdict {word}", truth.class, truth.culprit));
     settle(shop, interrupted);
-    Ok(Some(run))
+    Ok(spoiled.map_or_else(|| Try::Done(Box::new(run)), Try::Unwell))
+}
+
+/// How users were unwell since then, by the load generator's own count: in whole,
+/// or for as long as a diagnosis would call it trouble.
+fn unwell(shop: &Lab, since: Timestamp) -> Result<Option<String>> {
+    let load = shop.load()?;
+    let all = load.since(since.secs());
+    if all.bad > 0 {
+        return Ok(Some(format!("{} of {} requests failed", all.bad, all.ok + all.bad)));
+    }
+    let end = load.seconds.last().map_or(0, |s| s.unix_s);
+    let spells = since.secs()..=end.saturating_sub(SPELL.as_secs());
+    let p90 = |from: u64| load.during(from..from + SPELL.as_secs()).latency.quantile(0.9);
+    let worst = spells.filter_map(p90).fold(0.0, f64::max);
+    let slow = || format!("one request in ten took more than {:.0} ms", worst / 1e3);
+    Ok((worst >= WELL_US).then(slow))
 }
 
 /// Waits until the shop's users are well again, by the load generator's own count:
@@ -208,7 +266,7 @@ fn guilty(truth: &Culprit, report: &Report) -> bool {
     }
 }
 
-fn summary(args: &LabRunArgs, runs: &[Run], begin: Instant) -> ExitCode {
+fn summary(args: &LabRunArgs, runs: &[Run], discarded: u32, begin: Instant) -> ExitCode {
     let wrong: Vec<String> = runs
         .iter()
         .filter(|r| !r.class_right || !r.culprit_right)
@@ -219,6 +277,7 @@ fn summary(args: &LabRunArgs, runs: &[Run], begin: Instant) -> ExitCode {
         runs: runs.len(),
         right: runs.len() - wrong.len(),
         wrong,
+        discarded,
         seconds: begin.elapsed().as_secs_f64(),
     };
     if args.output == Output::Json {

@@ -1,6 +1,7 @@
 //! What the load generator itself counted: the independent ground truth.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -104,8 +105,13 @@ impl Load {
 
     /// Sum over the seconds that began at or after `unix_s`.
     pub fn since(&self, unix_s: u64) -> Second {
-        let mut sum = Second { unix_s, ..Second::default() };
-        for second in self.seconds.iter().filter(|s| s.unix_s >= unix_s) {
+        self.during(unix_s..u64::MAX)
+    }
+
+    /// Sum over the seconds that began within the range.
+    pub fn during(&self, unix_s: Range<u64>) -> Second {
+        let mut sum = Second { unix_s: unix_s.start, ..Second::default() };
+        for second in self.seconds.iter().filter(|s| unix_s.contains(&s.unix_s)) {
             sum.ok += second.ok;
             sum.bad += second.bad;
             for (bucket, n) in &second.latency.buckets {
@@ -150,5 +156,7 @@ mod tests {
         let load = Load { seconds: vec![second(10, 1), second(11, 2)], ..Load::default() };
         let sum = load.since(11);
         assert_eq!((sum.ok, sum.bad, sum.latency.max_us), (2, 1, 2000));
+        let sum = load.during(10..11);
+        assert_eq!((sum.ok, sum.bad, sum.latency.max_us), (1, 1, 1000));
     }
 }
