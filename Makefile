@@ -4,6 +4,7 @@
 #   make demo [FAULT=name]   a small shop, a real fault in it, and its diagnosis
 #   make test                every check and every test
 #   make bench               what Taproot costs, as ratios, to target/bench.json
+#   make eval DATA=folder    the analysis scored on public data, beside peers' figures
 #   make fuzz [SECONDS=600]  every fuzz target for that long
 #   make setup               only install what is missing
 
@@ -21,8 +22,9 @@ FAULT ?= noisy-neighbour
 DEMO = $(SUDO) $(TAPROOT) lab run $(FAULT)
 BENCH = $(SUDO) $(TAPROOT) lab bench --output $(TARGET_DIR)/bench.json
 SECONDS ?= 600
+DATA ?= $(TAPROOT_DATA)
 
-.PHONY: help demo test bench fuzz setup release
+.PHONY: help demo test bench eval fuzz setup release
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -43,6 +45,12 @@ test:
 
 bench: release
 	$(BENCH)
+
+eval: release
+	@test -n "$(DATA)" || { echo "say where the data sets are: make eval DATA=folder" >&2; exit 1; }
+	$(TAPROOT) eval all $(DATA) --brief --write $(TARGET_DIR)/eval
+	$(TAPROOT) eval all $(DATA) --brief --write $(TARGET_DIR)/eval --mode given
+	$(TAPROOT) eval all $(DATA) --brief --write $(TARGET_DIR)/eval --mode given:late=60
 
 fuzz:
 	@scripts/setup.sh build

@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// A small real cluster on this machine, with real faults to inject.
     Lab(LabArgs),
+    /// Score the analysis on public data sets, in their own measures.
+    Eval(EvalArgs),
     /// Print completions for a shell.
     Completions {
         /// Which shell.
@@ -218,6 +220,27 @@ pub(crate) struct PatternsArgs {
     /// Templates shown at most.
     #[arg(long, default_value_t = 50)]
     pub(crate) most: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// Data set, or `all` of those that are there; `list` names them.
+    pub(crate) name: String,
+    /// Folder that holds the sets, unpacked or as archives.
+    #[arg(default_value = ".")]
+    pub(crate) data: PathBuf,
+    /// What the engine is told of when the trouble began: blind, given, given:late=SECONDS.
+    #[arg(long, default_value_t)]
+    pub(crate) mode: taproot_eval::Mode,
+    /// Output form.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Output,
+    /// Only the table, not a line for each case.
+    #[arg(long)]
+    pub(crate) brief: bool,
+    /// Also write the outcome as JSON into this folder, one file a set and mode.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) write: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

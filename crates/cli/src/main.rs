@@ -44,6 +44,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Logs(args) => match args.action {
             args::LogsAction::Patterns(args) => commands::logs::run(&args),
         },
+        Command::Eval(args) => commands::eval::run(&args),
         Command::Completions { shell } => Ok(commands::shell::completions(shell)),
         Command::Man { folder } => commands::shell::man(&folder),
         Command::Lab(args) => commands::lab::run(args),

@@ -2,6 +2,7 @@
 
 pub(crate) mod diagnose;
 pub(crate) mod doctor;
+pub(crate) mod eval;
 pub(crate) mod lab;
 pub(crate) mod logs;
 pub(crate) mod read;

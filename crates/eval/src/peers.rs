@@ -1,0 +1,88 @@
+//! What others reach on the same data, and what we want to reach.
+//!
+//! Figures of others were published by their authors or measured with the
+//! authors' code on the same cases; `docs/accuracy.md` says which and how.
+
+use std::fmt::Write;
+
+use crate::outcome::Outcome;
+
+/// Who reached what.
+type Figure = (&'static str, f64);
+
+/// One measure of one set.
+struct Peer {
+    set: &'static str,
+    measure: &'static str,
+    /// What we must reach.
+    target: f64,
+    peers: &'static [Figure],
+}
+
+const PEERS: &[Peer] = &[
+    Peer {
+        set: "loghub_2k",
+        measure: "GA",
+        target: 0.93,
+        peers: &[("Drain3", 0.86), ("Brain", 0.81), ("Brain, tuned per system", 0.96)],
+    },
+    Peer {
+        set: "loghub_2k",
+        measure: "FGA",
+        target: 0.93,
+        peers: &[("Drain3", 0.83), ("Brain", 0.89), ("Brain, tuned per system", 0.93)],
+    },
+    Peer {
+        set: "loghub_2k",
+        measure: "PA",
+        target: 0.60,
+        peers: &[("Drain3", 0.47), ("Brain", 0.47), ("Brain, tuned per system", 0.43)],
+    },
+    Peer {
+        set: "loghub_2k",
+        measure: "FTA",
+        target: 0.65,
+        peers: &[("Drain3", 0.51), ("Brain", 0.52), ("Brain, tuned per system", 0.48)],
+    },
+];
+
+/// A line for each measure that others were scored on.
+pub fn text(outcome: &Outcome) -> String {
+    let mut out = String::new();
+    for peer in PEERS.iter().filter(|peer| peer.set == outcome.set) {
+        let Some(ours) = outcome.value(peer.measure) else { continue };
+        let others: Vec<_> =
+            peer.peers.iter().map(|(name, value)| format!("{name} {value:.2}")).collect();
+        let _ = writeln!(
+            out,
+            "{}: {ours:.3}, to reach {:.2}; {}",
+            peer.measure,
+            peer.target,
+            if others.is_empty() { "no other figures".to_owned() } else { others.join(", ") }
+        );
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mode::Mode;
+    use crate::outcome::{ALL, Measure};
+    use crate::sets;
+
+    #[test]
+    fn every_peer_belongs_to_a_set() {
+        let names: Vec<_> = sets::all().iter().map(|set| set.name()).collect();
+        assert!(PEERS.iter().all(|peer| names.contains(&peer.set)));
+    }
+
+    #[test]
+    fn ours_stands_beside_theirs() {
+        let measure = Measure { group: ALL.into(), name: "GA".into(), value: 0.9, cases: 8 };
+        let outcome = Outcome::new("loghub_2k", Mode::Blind, Vec::new(), vec![measure]);
+        let text = text(&outcome);
+        assert!(text.starts_with("GA: 0.900, to reach 0.93; Drain3 0.86"), "{text}");
+        assert_eq!(text.lines().count(), 1);
+    }
+}
