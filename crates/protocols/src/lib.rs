@@ -36,12 +36,16 @@
 #![forbid(unsafe_code)]
 
 pub mod connection;
+pub mod dns;
+pub mod exchange;
 pub mod http1;
+pub mod names;
 pub mod protocol;
 pub mod redact;
 pub mod route;
 pub mod stream;
 
 pub use connection::{Connection, Coverage};
+pub use exchange::{Call, Outcome, Wire};
 pub use protocol::{Protocol, Recognition, Side};
 pub use stream::Piece;

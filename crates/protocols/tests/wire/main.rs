@@ -1,0 +1,5 @@
+//! Every protocol but HTTP/1 through the same ordeal: whole, cut, joined late,
+//! with gaps, with truncated copies, and mutilated.
+
+mod dns;
+mod kit;
