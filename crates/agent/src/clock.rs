@@ -22,7 +22,25 @@ impl Clock {
     }
 }
 
+/// Wall clock minus monotonic clock at this moment, nanoseconds: what a recording
+/// notes, so that its times can be laid beside the kernel's own (`dmesg`, traces).
+pub fn clock_offset() -> i64 {
+    i64::try_from(Clock::start().offset).unwrap_or(i64::MAX)
+}
+
 fn monotonic() -> u64 {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_offset_turns_monotonic_time_into_wall_time() {
+        let wall = monotonic().saturating_add_signed(clock_offset());
+        let apart = Timestamp::now().0.abs_diff(wall);
+        assert!(apart < 1_000_000_000, "{apart} ns apart");
+    }
 }

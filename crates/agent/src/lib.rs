@@ -21,6 +21,7 @@ mod scope;
 mod waits;
 
 pub use agent::{Agent, Options};
+pub use clock::clock_offset;
 pub use error::{Error, Result};
 pub use features::{Feature, FeatureState, probe};
 pub use scope::{Scope, ScopeError};

@@ -299,7 +299,7 @@ impl Recorder {
         let header = Header {
             agent_version: env!("CARGO_PKG_VERSION").into(),
             node: "lab-node".into(),
-            clock_offset: 0,
+            clock_offset: taproot_agent::clock_offset(),
             started: Timestamp::now(),
             scope: "lab".into(),
         };

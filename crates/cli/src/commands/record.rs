@@ -17,7 +17,7 @@ pub(crate) fn run(args: &RecordArgs) -> Result<ExitCode> {
     let header = Header {
         agent_version: env!("CARGO_PKG_VERSION").into(),
         node: options.names.node.as_str().into(),
-        clock_offset: 0,
+        clock_offset: taproot_agent::clock_offset(),
         started: Timestamp::now(),
         scope: format!("{:?}", options.scope).into(),
     };
