@@ -39,9 +39,11 @@ pub mod connection;
 pub mod dns;
 pub mod exchange;
 pub mod http1;
+pub mod keys;
 pub mod names;
 pub mod protocol;
 pub mod redact;
+pub mod redis;
 pub mod route;
 pub mod stream;
 

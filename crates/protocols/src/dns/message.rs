@@ -1,6 +1,7 @@
 //! Reads the header and the first question of a DNS message.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use crate::exchange::Text;
 use crate::exchange::read::Reader;
@@ -25,7 +26,7 @@ pub struct Message {
     /// The code of the answer without its extension.
     pub code: u8,
     /// The first question: its name, lower case, without the last dot.
-    pub name: Option<Box<str>>,
+    pub name: Option<Arc<str>>,
     /// The first question's type.
     pub kind: u16,
 }
@@ -111,7 +112,7 @@ impl Message {
 }
 
 /// Name and type of the question at the front.
-fn question(mut reader: Reader<'_>) -> Option<(Option<Box<str>>, u16)> {
+fn question(mut reader: Reader<'_>) -> Option<(Option<Arc<str>>, u16)> {
     let mut name = String::new();
     let mut size = 0;
     loop {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::protocol::Side;
 
@@ -106,11 +107,11 @@ pub struct Call {
     /// What was asked for: a command, a method, a statement's verb.
     pub operation: Text,
     /// On what: table, key space, topic, question, path.
-    pub target: Option<Box<str>>,
+    pub target: Option<Arc<str>>,
     /// The normalised statement.
-    pub statement: Option<Box<str>>,
+    pub statement: Option<Arc<str>>,
     /// The database, virtual host or authority that the target is in.
-    pub namespace: Option<Box<str>>,
+    pub namespace: Option<Arc<str>>,
     /// What became of it.
     pub outcome: Outcome,
     /// When.
@@ -139,7 +140,7 @@ impl Call {
     }
 
     /// The same, on a target.
-    pub(crate) fn on(mut self, target: Option<Box<str>>) -> Self {
+    pub(crate) fn on(mut self, target: Option<Arc<str>>) -> Self {
         self.target = target;
         self
     }

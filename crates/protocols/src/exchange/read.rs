@@ -1,5 +1,7 @@
 //! Reads numbers and strings from the front of bytes, never past their end.
 
+use std::sync::Arc;
+
 /// The rest of a message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
@@ -49,6 +51,6 @@ impl<'a> Reader<'a> {
 }
 
 /// A name that the other side sent, fit to be shown: printable, bounded.
-pub(crate) fn name(raw: &[u8]) -> Box<str> {
-    crate::redact::value(raw)
+pub(crate) fn name(raw: &[u8]) -> Arc<str> {
+    crate::redact::value(raw).into()
 }

@@ -1,0 +1,58 @@
+//! Keys to key spaces: what a key is about, without which one.
+
+use std::sync::Arc;
+
+/// Longest first part that is taken for a name rather than a value, in bytes.
+const LONGEST_NAME: usize = 40;
+
+/// The key space of a key: its first part when that is a plain word, and `*` for
+/// all that follows (`user:17:cart` is `user:*`). A key that begins with anything
+/// else is `*`, since it may be the value that must not leave the host.
+///
+/// ```
+/// use taproot_protocols::keys::space;
+/// assert_eq!(&*space(b"user:17:cart"), "user:*");
+/// assert_eq!(&*space(b"queue"), "queue");
+/// assert_eq!(&*space(b"4f1c-secret"), "*");
+/// ```
+pub fn space(key: &[u8]) -> Arc<str> {
+    let is_word = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'_';
+    let word = key.iter().take(LONGEST_NAME).take_while(|byte| is_word(byte)).count();
+    let separated = match key.get(word) {
+        None => false,
+        Some(b':' | b'/' | b'.' | b'-' | b'|' | b'#') => true,
+        Some(_) => return Arc::from("*"),
+    };
+    let Ok(text) = std::str::from_utf8(&key[..word]) else { return Arc::from("*") };
+    if word == 0 || word == LONGEST_NAME {
+        return Arc::from("*");
+    }
+    if !separated {
+        return Arc::from(text);
+    }
+    let mut joined = [0_u8; LONGEST_NAME + 2];
+    joined[..word].copy_from_slice(text.as_bytes());
+    joined[word] = key[word];
+    joined[word + 1] = b'*';
+    std::str::from_utf8(&joined[..word + 2]).map_or_else(|_| Arc::from("*"), Arc::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_do_not_pass() {
+        for (key, expected) in [
+            (&b"session:alice@example.org"[..], "session:*"),
+            (b"{user}:1", "*"),
+            (b"cache/ab/cd", "cache/*"),
+            (b"", "*"),
+            (b"key1", "*"),
+            (b"\xff\x00", "*"),
+            (b"aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeee", "*"),
+        ] {
+            assert_eq!(&*space(key), expected, "{}", key.escape_ascii());
+        }
+    }
+}
