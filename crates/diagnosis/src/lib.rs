@@ -17,6 +17,7 @@ pub mod bound;
 mod diagnose;
 mod evidence;
 pub mod fault;
+pub mod locate;
 mod place;
 mod rank;
 pub mod render;

@@ -21,6 +21,36 @@ struct Peer {
 
 const PEERS: &[Peer] = &[
     Peer {
+        set: "sockshop1",
+        measure: "service AC@1",
+        target: 1.0,
+        peers: &[("BARO", 0.96), ("N-sigma", 0.94), ("N-sigma 60 s late", 0.02), ("RCD", 0.28)],
+    },
+    Peer {
+        set: "sockshop1",
+        measure: "metric AC@1",
+        target: 0.97,
+        peers: &[("BARO", 0.86), ("N-sigma", 0.90)],
+    },
+    Peer {
+        set: "petshop",
+        measure: "top-1",
+        target: 0.92,
+        peers: &[("ranked correlation", 0.58), ("CIRCA", 0.39), ("traversal", 0.50)],
+    },
+    Peer {
+        set: "petshop",
+        measure: "top-3",
+        target: 1.0,
+        peers: &[("ranked correlation", 0.77), ("CIRCA", 0.92), ("traversal", 0.77)],
+    },
+    Peer {
+        set: "petshop",
+        measure: "specificity",
+        target: 0.9,
+        peers: &[("traversal, latency", 0.17), ("traversal, availability", 1.0)],
+    },
+    Peer {
         set: "loghub_2k",
         measure: "GA",
         target: 0.93,

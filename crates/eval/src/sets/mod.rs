@@ -1,10 +1,13 @@
 //! The adapters: one file a set, or one for sets of one form.
 
+mod located;
 mod loghub;
+mod petshop;
+mod sockshop;
 
 use crate::adapter::DataSet;
 
 /// All sets, in the order in which they are listed and run.
 pub fn all() -> Vec<Box<dyn DataSet>> {
-    vec![Box::new(loghub::Loghub)]
+    vec![Box::new(sockshop::SockShop), Box::new(petshop::PetShop), Box::new(loghub::Loghub)]
 }

@@ -1,0 +1,69 @@
+//! What a question of [`locate`](super::locate) stands on.
+
+/// Place of an entity in [`Observed::entities`].
+pub type Entity = usize;
+
+/// A series of an entity. Times in seconds, of any origin; they need not be even.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    /// Whose.
+    pub entity: Entity,
+    /// Name of the metric, in any convention; see [`Aspect::of`](super::Aspect::of).
+    pub metric: String,
+    /// Time and value. Values that are not finite are left out, points of equal
+    /// time are all kept, the order does not matter.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Somebody calls somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Call {
+    /// Who calls.
+    pub caller: Entity,
+    /// Who is called.
+    pub callee: Entity,
+}
+
+/// All that was observed. Whatever is missing is left empty.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Names of the entities: services, pods, instances.
+    pub entities: Vec<String>,
+    /// Their series.
+    pub series: Vec<Series>,
+    /// The call graph; what spans show is added to it.
+    pub calls: Vec<Call>,
+}
+
+impl Observed {
+    /// The place of an entity, made if it is new.
+    pub fn entity(&mut self, name: &str) -> Entity {
+        self.entities.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.entities.push(name.to_owned());
+            self.entities.len() - 1
+        })
+    }
+}
+
+/// Who complained, of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// Who.
+    pub entity: Entity,
+    /// Of what.
+    pub aspect: super::Aspect,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Question {
+    /// The alarm, where there was one. Without a significant shift of what it
+    /// complains of, the answer is that nothing is wrong.
+    pub alarm: Option<Alarm>,
+    /// What is asked about, as first and last time; all before it is the past. Without
+    /// it, the first part of all that was observed is taken as the past.
+    pub window: Option<(f64, f64)>,
+    /// About when the trouble was noticed, in the time of the series; the
+    /// beginning is looked for around it, and before it rather than after.
+    pub noticed: Option<f64>,
+}

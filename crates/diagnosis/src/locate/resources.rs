@@ -1,0 +1,109 @@
+//! Vertical: which resource of an entity left its normal range.
+
+use super::observed::{Entity, Observed};
+use super::shift::{self, Shift};
+use super::words::Aspect;
+
+/// A series that moved.
+#[derive(Clone, Debug)]
+pub(super) struct Moved<'a> {
+    pub(super) entity: Entity,
+    pub(super) metric: &'a str,
+    pub(super) aspect: Aspect,
+    pub(super) shift: Shift,
+}
+
+/// Shift, in spreads, that is worth a mention.
+const WORTH: f64 = 3.0;
+/// Rise of memory, as a share of all memory of that kind, that costs its owner CPU.
+const HEAVY: f64 = 0.02;
+
+/// All series that moved, the farthest first, with causes before what they cause.
+///
+/// Using more memory takes CPU (page faults, reclaim, garbage collection); using
+/// more CPU takes no memory worth the name. So where both rose in one entity,
+/// and the memory is a good part of what all entities have, memory comes first.
+pub(super) fn moved(observed: &Observed, onset: f64) -> Vec<Moved<'_>> {
+    let mut moved: Vec<Moved<'_>> = observed
+        .series
+        .iter()
+        .filter_map(|series| {
+            let side = |after: bool| -> Vec<f64> {
+                let of = |p: &&(f64, f64)| (p.0 >= onset) == after && p.1.is_finite();
+                series.points.iter().filter(of).map(|p| p.1).collect()
+            };
+            let shift = shift::shift(&side(false), &side(true))?;
+            let aspect = Aspect::of(&series.metric);
+            Some(Moved { entity: series.entity, metric: &series.metric, aspect, shift })
+        })
+        .collect();
+    let heavy = heavy(&moved);
+    moved.retain(|one| one.shift.score.abs() >= WORTH);
+    let explained = |one: &Moved<'_>| one.aspect == Aspect::Cpu && heavy.contains(&one.entity);
+    moved.sort_by(|a, b| b.shift.score.abs().total_cmp(&a.shift.score.abs()));
+    // Stable: within an entity whose memory explains its CPU, only that pair is turned round.
+    for at in 0..moved.len() {
+        if explained(&moved[at])
+            && let Some(memory) = moved[at..].iter().position(|later| {
+                later.entity == moved[at].entity && later.aspect == Aspect::Memory
+            })
+        {
+            moved[at..=at + memory].rotate_right(1);
+            let score = moved[at + 1].shift.score;
+            moved[at].shift.score = moved[at].shift.score.max(score);
+        }
+    }
+    moved
+}
+
+/// Entities whose memory rose by a good part of what all have.
+fn heavy(moved: &[Moved<'_>]) -> Vec<Entity> {
+    let memory = |one: &&Moved<'_>| one.aspect == Aspect::Memory;
+    let suffix = |one: &Moved<'_>| one.metric.to_owned();
+    moved
+        .iter()
+        .filter(memory)
+        .filter(|one| {
+            let same = moved.iter().filter(memory).filter(|m| suffix(m) == suffix(one));
+            let all: f64 = same.map(|m| m.shift.normal.level.abs()).sum();
+            one.shift.score >= WORTH && one.shift.delta() >= HEAVY * all
+        })
+        .map(|one| one.entity)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::locate::observed::Series;
+
+    fn observed(series: &[(&str, &str, f64, f64)]) -> Observed {
+        let mut observed = Observed::default();
+        for (name, metric, before, after) in series {
+            let entity = observed.entity(name);
+            let value =
+                |i: u32| if i < 30 { *before } else { *after } * (1.0 + f64::from(i % 3) * 0.01);
+            let points = (0..50).map(|i| (f64::from(i), value(i))).collect();
+            observed.series.push(Series { entity, metric: (*metric).into(), points });
+        }
+        observed
+    }
+
+    #[test]
+    fn memory_explains_cpu_but_not_the_other_way() {
+        let big =
+            observed(&[("a", "cpu", 1.0, 80.0), ("a", "mem", 1e8, 9e8), ("b", "mem", 1e9, 1e9)]);
+        let moved_big = moved(&big, 30.0);
+        assert_eq!(moved_big[0].aspect, Aspect::Memory);
+        assert!(moved_big[0].shift.score >= moved_big[1].shift.score);
+        let small =
+            observed(&[("a", "cpu", 1.0, 80.0), ("a", "mem", 1e7, 2e7), ("b", "mem", 1e9, 1e9)]);
+        assert_eq!(moved(&small, 30.0)[0].aspect, Aspect::Cpu);
+    }
+
+    #[test]
+    fn what_stays_is_not_listed() {
+        assert!(moved(&observed(&[("a", "cpu", 1.0, 1.02)]), 30.0).is_empty());
+        assert!(moved(&Observed::default(), 30.0).is_empty());
+    }
+}
