@@ -41,10 +41,12 @@ pub mod exchange;
 pub mod http1;
 pub mod keys;
 pub mod names;
+pub mod postgres;
 pub mod protocol;
 pub mod redact;
 pub mod redis;
 pub mod route;
+pub mod sql;
 pub mod stream;
 
 pub use connection::{Connection, Coverage};

@@ -163,7 +163,7 @@ pub(super) fn recognise(bytes: &[u8], length: usize) -> Recognition {
     let plausible = matches!(opcode, 0 | 4 | 5)
         && bits & 0x40 == 0
         && count(4) == 1
-        && (flags & 0x80 != 0 || (bits & 15 == 0 && (opcode == 5 || count(6) <= 1)))
+        && (flags & 0x80 != 0 || (bits.trailing_zeros() >= 4 && (opcode == 5 || count(6) <= 1)))
         && count(10) <= 64;
     if !plausible {
         return Recognition::No;
@@ -171,11 +171,10 @@ pub(super) fn recognise(bytes: &[u8], length: usize) -> Recognition {
     let side = if flags & 0x80 == 0 { Side::Client } else { Side::Server };
     match question(Reader(&bytes[HEADER..])) {
         Some((_, kind)) if kind != 0 => Recognition::Yes(side),
-        Some(_) => Recognition::No,
         None if bytes.len() < length.min(WANTED) && could_be_name(&bytes[HEADER..]) => {
             Recognition::Short
         }
-        None => Recognition::No,
+        _ => Recognition::No,
     }
 }
 

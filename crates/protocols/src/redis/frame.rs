@@ -151,8 +151,8 @@ impl Framer {
                 return Value::End(end);
             }
             b'$' | b'=' | b'!' => return self.bulk(kind, text, end, bytes, then),
-            b'*' | b'~' | b'>' => count(text).map(|count| count.unwrap_or(0)),
-            b'%' | b'|' => count(text).map(|count| count.unwrap_or(0) * 2),
+            b'*' | b'~' | b'>' => count(text).map(Count::or_zero),
+            b'%' | b'|' => count(text).map(|count| count.or_zero() * 2),
             _ => None,
         };
         let Some(more) = more else { return Value::Bad };
@@ -176,9 +176,12 @@ impl Framer {
 
     fn bulk(&mut self, kind: u8, text: &[u8], end: usize, bytes: &[u8], then: Then) -> Value {
         let Some(length) = count(text) else { return Value::Bad };
-        let total = length.map_or(end, |length| (end as u64 + length + 2) as usize);
+        let total = match length {
+            Count::Null => end,
+            Count::Of(length) => (end as u64 + length + 2) as usize,
+        };
         if self.part.leaves < KEPT as u64 {
-            let wanted = end + length.unwrap_or(0).min(KEPT_BYTES as u64) as usize;
+            let wanted = end + length.or_zero().min(KEPT_BYTES as u64) as usize;
             if bytes.len() < wanted && then == Then::More {
                 return Value::Need;
             }
@@ -186,7 +189,8 @@ impl Framer {
         } else {
             self.part.add(&[]);
         }
-        if length.is_some() && bytes.get(total - 2..total).is_some_and(|tail| tail != b"\r\n") {
+        if length != Count::Null && bytes.get(total - 2..total).is_some_and(|tail| tail != b"\r\n")
+        {
             return Value::Bad;
         }
         self.left -= 1;
@@ -234,12 +238,28 @@ fn is_type(byte: u8) -> bool {
     b"+-:$*_,#(=!~>%|".contains(&byte)
 }
 
-/// A length on a header line: `None` where it is none, `Some(None)` for null.
-fn count(text: &[u8]) -> Option<Option<u64>> {
+/// A length on a header line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Count {
+    Null,
+    Of(u64),
+}
+
+impl Count {
+    fn or_zero(self) -> u64 {
+        match self {
+            Self::Null => 0,
+            Self::Of(count) => count,
+        }
+    }
+}
+
+/// Reads a length; `None` where it is none.
+fn count(text: &[u8]) -> Option<Count> {
     /// Above Redis' own bound for bulk strings (512 MB) and arrays.
     const MOST: u64 = 1 << 30;
     if text == b"-1" {
-        return Some(None);
+        return Some(Count::Null);
     }
     if text.is_empty() || text.len() > 10 {
         return None;
@@ -248,7 +268,7 @@ fn count(text: &[u8]) -> Option<Option<u64>> {
         byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte.wrapping_sub(b'0')))
     };
     let count = text.iter().try_fold(0, add)?;
-    (count <= MOST).then_some(Some(count))
+    (count <= MOST).then_some(Count::Of(count))
 }
 
 /// Judges bytes that begin a piece: a command, or a reply.
@@ -276,8 +296,8 @@ pub(super) fn recognise(bytes: &[u8]) -> Recognition {
         b'_' => yes_if(line.is_empty()),
         b'#' => yes_if(matches!(line, b"t" | b"f")),
         b'%' | b'~' | b'>' => match rest.first() {
-            None if count(line).flatten().is_some() => Recognition::Short,
-            Some(next) => yes_if(count(line).flatten().is_some() && is_type(*next)),
+            None if matches!(count(line), Some(Count::Of(_))) => Recognition::Short,
+            Some(next) => yes_if(matches!(count(line), Some(Count::Of(_))) && is_type(*next)),
             None => Recognition::No,
         },
         _ => Recognition::No,
@@ -301,8 +321,8 @@ fn fits(kind: u8, byte: u8) -> bool {
 fn bulk(line: &[u8], rest: &[u8]) -> Recognition {
     match count(line) {
         None => Recognition::No,
-        Some(None) => yes_if(rest.is_empty() || is_type(rest[0])),
-        Some(Some(length)) => {
+        Some(Count::Null) => yes_if(rest.is_empty() || is_type(rest[0])),
+        Some(Count::Of(length)) => {
             let tail = rest.get(length as usize..length as usize + 2);
             yes_if(tail.is_none_or(|tail| tail == b"\r\n"))
         }
@@ -313,7 +333,7 @@ fn bulk(line: &[u8], rest: &[u8]) -> Recognition {
 fn array(line: &[u8], rest: &[u8]) -> Recognition {
     match (count(line), rest) {
         (None, _) => Recognition::No,
-        (Some(None | Some(0)), _) => yes_if(rest.is_empty() || is_type(rest[0])),
+        (Some(Count::Null | Count::Of(0)), _) => yes_if(rest.is_empty() || is_type(rest[0])),
         (_, []) => Recognition::Short,
         (_, [b'$', after @ ..]) => {
             let Some(end) = memchr::memchr(b'\n', &after[..after.len().min(16)]) else {
@@ -322,7 +342,7 @@ fn array(line: &[u8], rest: &[u8]) -> Recognition {
             };
             let length = after[..end].strip_suffix(b"\r").and_then(count);
             let Some(length) = length else { return Recognition::No };
-            let length = length.unwrap_or(0) as usize;
+            let length = length.or_zero() as usize;
             match after.get(end + 1..end + 1 + length) {
                 Some(word) if commands::find(word).is_some() => Recognition::Yes(Side::Client),
                 Some(_) => Recognition::Yes(Side::Server),
@@ -340,8 +360,8 @@ mod tests {
 
     #[test]
     fn counts() {
-        assert_eq!(count(b"12"), Some(Some(12)));
-        assert_eq!(count(b"-1"), Some(None));
+        assert_eq!(count(b"12"), Some(Count::Of(12)));
+        assert_eq!(count(b"-1"), Some(Count::Null));
         for bad in [&b""[..], b"-2", b"1a", b"99999999999", b"+1"] {
             assert_eq!(count(bad), None, "{}", bad.escape_ascii());
         }

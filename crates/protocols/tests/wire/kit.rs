@@ -141,12 +141,16 @@ where
     });
 }
 
+/// Operations that stand for "not known which": what named it was lost.
+const UNNAMED: [&str; 2] = ["_OTHER", "EXECUTE"];
+
 /// Times differ where pieces are lost; nothing else of an answered call may.
 fn known(call: &Call, whole: &[Call]) -> bool {
     let answered = matches!(call.outcome, Outcome::Answered { .. });
     whole.iter().any(|one| {
-        let same = one.operation == call.operation || call.operation == "_OTHER";
-        same && (!answered || one.outcome == call.outcome)
+        let same = one.operation == call.operation || UNNAMED.contains(&&*call.operation);
+        let unread = one.outcome.is_error() && call.outcome.status() == Some("_OTHER");
+        same && (!answered || unread || one.outcome == call.outcome)
     })
 }
 

@@ -3,4 +3,5 @@
 
 mod dns;
 mod kit;
+mod postgres;
 mod redis;
