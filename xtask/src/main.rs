@@ -37,6 +37,7 @@ usage: cargo xtask TASK [options]
       --with FILE       also copy this file, and the libraries it needs (repeatable)
       --env NAME=VALUE  environment of the command (repeatable)
       --icount          one guest nanosecond is one instruction: repeatable timing
+      --icount-shift N  an instruction takes two to the power of N nanoseconds
       --console         show the kernel's console too
   guest-test [-p PACKAGE] [SERIES...]
                         the live tests in guests (default: 6.1 and 6.12)

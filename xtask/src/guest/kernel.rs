@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
@@ -44,6 +45,9 @@ impl Kernel {
 
     /// A kernel of the series, from the cache or from apt.
     pub(crate) fn prepare(series: &str) -> Result<Self> {
+        // Guests start side by side, and apt takes locks.
+        static APT: Mutex<()> = Mutex::new(());
+        let _one = APT.lock().unwrap_or_else(PoisonError::into_inner);
         let kernels = command::target_dir().join("guest/kernels");
         let folder = kernels.join(series);
         if let Ok(release) = fs::read_to_string(folder.join("release")) {

@@ -19,17 +19,27 @@ const MARK: &str = "@@taproot ";
 pub(crate) struct Guest {
     /// Memory in MiB.
     pub(crate) memory: u32,
-    /// Whether guest time is counted in instructions.
-    pub(crate) icount: bool,
+    /// Where the guest's time comes from.
+    pub(crate) clock: Clock,
     /// When it is stopped.
     pub(crate) limit: Duration,
     /// Whether the kernel's console is shown as well.
     pub(crate) console: bool,
 }
 
+/// Where a guest's time comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The host's clock: a busy host makes a slow guest.
+    Host,
+    /// Each instruction takes two to this power nanoseconds, and time without work
+    /// passes at once: a busy host changes nothing but how long one has to wait.
+    Instructions(u8),
+}
+
 impl Default for Guest {
     fn default() -> Self {
-        Self { memory: 2048, icount: false, limit: Duration::from_mins(10), console: false }
+        Self { memory: 2048, clock: Clock::Host, limit: Duration::from_mins(10), console: false }
     }
 }
 
@@ -51,7 +61,7 @@ impl Guest {
         image: &Image,
         mut on_line: impl FnMut(&str),
     ) -> Result<Outcome> {
-        let scratch = scratch("run")?;
+        let scratch = scratch(&format!("run-{}", kernel.series))?;
         let result = self.run_in(&scratch, kernel, image, &mut on_line);
         fs::remove_dir_all(&scratch)?;
         result
@@ -88,16 +98,17 @@ impl Guest {
 
     fn qemu(&self, kernel: &Kernel, initramfs: &Path, console: &Path) -> Command {
         let mut qemu = Command::new("qemu-system-x86_64");
-        if self.icount {
-            // Instruction counting is only defined for one thread of emulation.
-            qemu.args(["-accel", "tcg,thread=single", "-icount", "shift=0", "-smp", "1"]);
-        } else {
-            // One thread runs both CPUs in turn. With a thread for each, a CPU may still
-            // run the breakpoint of an instruction that the other has finished patching,
-            // and the kernel, which relies on the hardware's order there, falls over it:
-            // attaching programs under traffic patches static calls all the time.
-            qemu.args(["-accel", "tcg,thread=single", "-smp", "2"]);
-        }
+        // One thread runs both CPUs in turn. With a thread for each, a CPU may still
+        // run the breakpoint of an instruction that the other has finished patching,
+        // and the kernel, which relies on the hardware's order there, falls over it:
+        // attaching programs under traffic patches static calls all the time.
+        qemu.args(["-accel", "tcg,thread=single"]);
+        match self.clock {
+            Clock::Host => qemu.args(["-smp", "2"]),
+            Clock::Instructions(shift) => {
+                qemu.args(["-smp", "1", "-icount", &format!("shift={shift},sleep=off")])
+            }
+        };
         qemu.args(["-cpu", "max", "-nodefaults", "-no-reboot", "-display", "none"])
             .args(["-m", &self.memory.to_string()])
             .arg("-kernel")

@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 pub(crate) use image::Image;
 pub(crate) use kernel::{Kernel, SERIES};
-pub(crate) use machine::{Guest, scratch};
+pub(crate) use machine::{Clock, Guest, scratch};
 
 use crate::args::Args;
 use crate::command;
@@ -95,7 +95,8 @@ impl Request {
                 "--timeout" => request.guest.limit = Duration::from_secs(args.parsed(&arg)?),
                 "--with" => request.with.push(PathBuf::from(args.value(&arg)?)),
                 "--env" => request.env.push(args.value(&arg)?),
-                "--icount" => request.guest.icount = true,
+                "--icount" => request.guest.clock = Clock::Instructions(0),
+                "--icount-shift" => request.guest.clock = Clock::Instructions(args.parsed(&arg)?),
                 "--console" => request.guest.console = true,
                 "--" => break,
                 other => bail!("guest: unknown option {other} (the command comes after `--`)"),

@@ -52,10 +52,10 @@ fn skip_all(live: &[&Binary], why: &str) -> Result<Tally> {
 }
 
 fn run_in(kernel: &Kernel, built: &Built, live: &[&Binary]) -> Result<Tally> {
-    let scratch = guest::scratch("stripped")?;
+    let scratch = guest::scratch(&format!("stripped-{}", kernel.series))?;
     let image = image(kernel, built, live, &scratch)?;
     let guest = Guest { limit: GUEST_LIMIT, ..Guest::default() };
-    let mut listener = Listener::default();
+    let mut listener = Listener { series: kernel.series.clone(), ..Listener::default() };
     let outcome = guest.run(kernel, &image, |line| listener.line(line));
     fs::remove_dir_all(&scratch)?;
     let mut tally = listener.tally;
@@ -135,6 +135,8 @@ fn stripped(path: &Path, scratch: &Path) -> Result<PathBuf> {
 /// Follows the guest's output from binary to binary.
 #[derive(Debug, Default)]
 struct Listener {
+    /// Guests run side by side: each line says whose it is.
+    series: String,
     tally: Tally,
     current: Option<String>,
     started: Option<Instant>,
@@ -171,7 +173,7 @@ impl Listener {
             println!("{}", output.join("\n"));
         }
         let took = self.started.take().map(|start| start.elapsed()).unwrap_or_default();
-        native::print_line(&label, &tally, took);
+        native::print_line(format!("{} {label}", self.series).trim(), &tally, took);
         self.tally.add(tally);
         self.ended.insert(label, code);
     }

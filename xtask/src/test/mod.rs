@@ -11,9 +11,10 @@ mod native;
 mod report;
 
 use std::process::{Command, ExitCode};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use crate::args::Args;
 use crate::guest::SERIES;
@@ -44,7 +45,12 @@ const STEPS: [&str; 9] =
 const DOC_LIMIT: Duration = Duration::from_mins(20);
 
 /// Steps that run test binaries.
-const NEED_BUILD: [&str; 4] = ["unit", "live", "guest-6.1", "guest-6.12"];
+const NEED_BUILD: [&str; 2] = ["unit", "live"];
+
+/// How the names of steps begin that run in a guest; they come last.
+const GUEST: &str = "guest-";
+
+const NOT_BUILT: &str = "the tests could not be built";
 
 /// `cargo xtask test [-p PACKAGE] [STEP...]`.
 pub(crate) fn main(args: Args) -> Result<ExitCode> {
@@ -55,9 +61,9 @@ pub(crate) fn main(args: Args) -> Result<ExitCode> {
 
 /// `cargo xtask guest-test [-p PACKAGE] [SERIES...]`.
 pub(crate) fn guests_main(args: Args) -> Result<ExitCode> {
-    let (scope, mut chosen) = parse(args, "guest-")?;
+    let (scope, mut chosen) = parse(args, GUEST)?;
     if chosen.is_empty() {
-        chosen = SERIES.map(|series| format!("guest-{series}")).into();
+        chosen = SERIES.map(|series| format!("{GUEST}{series}")).into();
     }
     run(&scope, &chosen.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -80,15 +86,41 @@ fn parse(mut args: Args, prefix: &str) -> Result<(Scope, Vec<String>)> {
 fn run(scope: &Scope, names: &[&str]) -> Result<ExitCode> {
     let mut steps = Vec::new();
     let mut built: Option<Option<Built>> = None;
-    for name in names {
-        if NEED_BUILD.contains(name) && built.is_none() {
+    let (guests, here): (Vec<&str>, Vec<&str>) =
+        names.iter().partition(|name| name.starts_with(GUEST));
+    for name in here {
+        if NEED_BUILD.contains(&name) && built.is_none() {
             built = Some(build(scope, &mut steps)?);
         }
         steps.push(timed(name, || one(scope, name, built.as_ref().and_then(Option::as_ref)))?);
     }
+    if !guests.is_empty() && built.is_none() {
+        built = Some(build(scope, &mut steps)?);
+    }
+    steps.extend(side_by_side(&guests, built.as_ref().and_then(Option::as_ref))?);
     println!("\n{}", report::summary(&steps));
     let failed = steps.iter().any(|step| !step.tally.failed.is_empty());
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Guests at the same time: each is emulated by one thread.
+fn side_by_side(guests: &[&str], built: Option<&Built>) -> Result<Vec<Step>> {
+    thread::scope(|scope| {
+        let start = |name: &&str| {
+            let name = (*name).to_owned();
+            scope.spawn(move || timed(&name, || guest(&name, built)))
+        };
+        let running: Vec<_> = guests.iter().map(start).collect();
+        let ended = running.into_iter().map(|step| {
+            step.join().unwrap_or_else(|_| bail!("the thread of a guest did not come to its end"))
+        });
+        ended.collect()
+    })
+}
+
+fn guest(name: &str, built: Option<&Built>) -> Result<Tally> {
+    let Some(built) = built else { return Ok(Tally::of_skip(name, NOT_BUILT)) };
+    guests::run(name.trim_start_matches(GUEST), built)
 }
 
 /// Builds the tests as a step of its own.
@@ -118,10 +150,9 @@ fn one(scope: &Scope, name: &str, built: Option<&Built>) -> Result<Tally> {
         ("tidy", _) => Ok(complaints(name, &tidy::check()?)),
         ("licences", _) => Ok(complaints(name, &licences::check()?)),
         ("doc", _) => doc_tests(scope),
-        (_, None) => Ok(Tally::of_skip(name, "the tests could not be built")),
+        (_, None) => Ok(Tally::of_skip(name, NOT_BUILT)),
         ("unit", Some(built)) => native::run(&chosen(built, false), false),
-        ("live", Some(built)) => native::run(&chosen(built, true), true),
-        (guest, Some(built)) => guests::run(guest.trim_start_matches("guest-"), built),
+        (_, Some(built)) => native::run(&chosen(built, true), true),
     }
 }
 
