@@ -48,6 +48,12 @@ pub enum Error {
         /// Name of the lab.
         name: String,
     },
+    /// A fault needs a running process that is not there.
+    #[error("the process of pod `{pod}` does not run: wait for its restart, or look at its log")]
+    NoProcess {
+        /// Whose process.
+        pod: String,
+    },
     /// There is no such lab.
     #[error("no lab is up in {}: start one with `lab up`", dir.display())]
     NotUp {

@@ -30,6 +30,13 @@ impl ProcessId {
         start_ticks(&stat) == Some(self.start_ticks) && state(&stat) != Some('Z')
     }
 
+    /// CPU time it has used so far, to the tick; none once it is gone.
+    pub(crate) fn cpu_time(self) -> Option<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        let ticks = cpu_ticks(&stat).filter(|_| start_ticks(&stat) == Some(self.start_ticks))?;
+        Some(Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32)
+    }
+
     /// Sends a signal if this very process still runs.
     pub fn signal(self, signal: Signal) {
         if self.is_alive() {
@@ -67,6 +74,12 @@ fn start_ticks(stat: &str) -> Option<u64> {
     after_name(stat).nth(19)?.parse().ok()
 }
 
+/// In user and in kernel mode, all threads together.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let mut fields = after_name(stat).skip(11);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+}
+
 fn state(stat: &str) -> Option<char> {
     after_name(stat).next()?.chars().next()
 }
@@ -79,6 +92,7 @@ mod tests {
     fn start_time_is_found_behind_an_awkward_name() {
         let stat = "42 (a) b) c) S 1 42 42 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 98765 0 0";
         assert_eq!(start_ticks(stat), Some(98765));
+        assert_eq!(cpu_ticks(stat), Some(3));
         assert_eq!(state(stat), Some('S'));
     }
 

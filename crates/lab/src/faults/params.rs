@@ -102,7 +102,7 @@ impl Fault {
                 }
             }
             Self::CpuLimit => {
-                const { &[param("milli", "quota, thousandths of a CPU", 110.0, (10.0, 4000.0))] }
+                const { &[param("quota_percent", "quota, of the CPU time it uses", 85.0, (10.0, 100.0))] }
             }
             Self::FdExhaustion => {
                 const { &[param("per_second", "descriptors lost a second", 2.0, (0.1, 1000.0))] }
@@ -157,7 +157,7 @@ mod tests {
         let default = Params::default().get(Fault::PacketLoss, "percent");
         assert!((default - 20.0).abs() < f64::EPSILON);
         let unknown = params.check(Fault::CpuLimit).unwrap_err().to_string();
-        assert!(unknown.contains("there are: milli"), "{unknown}");
+        assert!(unknown.contains("there are: quota_percent"), "{unknown}");
         let range = Params::default().with("percent", 200.0).check(Fault::PacketLoss);
         assert!(range.unwrap_err().to_string().contains("from 1 to 100"));
         assert!(Params::parse(["percent"]).is_err());

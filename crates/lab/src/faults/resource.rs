@@ -1,13 +1,20 @@
 //! Faults of CPU time.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::cgroup::Cgroup;
 use crate::control::Control;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::faults::inject::Injection;
 use crate::faults::{Fault, PRODUCT, Undo};
+use crate::process::ProcessId;
 use crate::state::{self, Lab};
+
+/// How long the use of CPU time is watched before a quota is set.
+const LOOK: Duration = Duration::from_secs(3);
+/// The kernel's least quota at its usual period, thousandths of a CPU.
+const LEAST: f64 = 10.0;
 
 /// Injects a fault of CPU time.
 pub(crate) fn inject(injection: &mut Injection<'_>) -> Result<()> {
@@ -22,8 +29,26 @@ pub(crate) fn inject(injection: &mut Injection<'_>) -> Result<()> {
     }
     let before = injection.lab.pod(PRODUCT).and_then(|p| p.limits.cpu_milli);
     injection.undo_by(Undo::CpuLimit { pod: PRODUCT.into(), milli: before })?;
-    let milli = injection.get("milli") as u32;
-    set_cpu_limit(injection.state_dir, injection.lab, PRODUCT, Some(milli))
+    let milli = used(injection.lab)? * injection.get("quota_percent") / 100.0;
+    set_cpu_limit(
+        injection.state_dir,
+        injection.lab,
+        PRODUCT,
+        Some(milli.max(LEAST).round() as u32),
+    )
+}
+
+/// Thousandths of a CPU that the product service uses under the load there is: a
+/// quota in proportion to it bites on a machine of any speed.
+fn used(lab: &Lab) -> Result<f64> {
+    let process = lab.pod(PRODUCT).and_then(|p| p.container.process);
+    let read = || process.and_then(ProcessId::cpu_time);
+    let (begin, before) = (Instant::now(), read());
+    std::thread::sleep(LOOK);
+    let (Some(before), Some(after)) = (before, read()) else {
+        return Err(Error::NoProcess { pod: PRODUCT.into() });
+    };
+    Ok(after.saturating_sub(before).as_secs_f64() / begin.elapsed().as_secs_f64() * 1e3)
 }
 
 /// Sets a pod's CPU quota at pod and at container level, now and for containers
