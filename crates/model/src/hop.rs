@@ -69,8 +69,6 @@ pub enum Step {
     Queued,
     /// The queue handed it to the device's driver.
     Transmitted,
-    /// A driver refused it; the kernel tries again. Its return code.
-    Refused(i32),
     /// A route was looked up.
     Routed(Route),
     /// Its next hop's link address had to be asked for.

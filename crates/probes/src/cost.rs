@@ -141,7 +141,7 @@ fn file_infos(pid: u32) -> Result<Vec<String>> {
     Ok(files.flatten().filter_map(|f| fs::read_to_string(f.path()).ok()).collect())
 }
 
-fn field(info: &str, name: &str) -> Option<u64> {
+pub(crate) fn field(info: &str, name: &str) -> Option<u64> {
     let mut lines = info.lines();
     let value = lines.find_map(|l| l.strip_prefix(name)?.strip_prefix(':'))?;
     value.trim().parse().ok()

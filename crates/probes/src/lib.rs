@@ -20,6 +20,7 @@ mod maps;
 pub mod netns;
 mod pod;
 pub mod pressure;
+pub mod trace;
 
 pub use error::{Error, Result};
 pub use loader::{Attached, Off, attach_all, load_tolerant, silence_libbpf};

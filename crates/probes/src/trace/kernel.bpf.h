@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Kernel types that only the tracer reads, and the typed load. */
+#ifndef TAPROOT_TRACE_KERNEL_H
+#define TAPROOT_TRACE_KERNEL_H
+
+#define IPPROTO_ICMP 1
+#define IPPROTO_IPIP 4
+#define IPPROTO_IPV6 41
+#define IPPROTO_FRAGMENT 44
+#define IPPROTO_ICMPV6 58
+#define IPPROTO_SCTP 132
+#define IP_OFFSET 0x1fff
+#define IPS_NAT_MASK 0x30 /* IPS_SRC_NAT | IPS_DST_NAT */
+#define NFCT_PTRMASK (~7ul)
+#define IFF_LOOPBACK (1 << 3)
+#define NO_HEADER 0xffff
+/* Network namespaces have their inode from here on; what is smaller is no namespace. */
+#define NETNS_INUM_MIN 0xEFFFFF00u
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct sk_buff___trace {
+	int skb_iif;
+	__u32 mark;
+	__u16 inner_network_header;
+	char cb[48];
+};
+
+struct sock_common___trace {
+	struct {
+		s64 counter;
+	} skc_cookie;
+};
+
+struct sk_buff___ct {
+	unsigned long _nfct;
+};
+
+union nf_inet_addr {
+	__u32 all[4];
+};
+
+struct nf_conntrack_man {
+	union nf_inet_addr u3;
+	union {
+		__u16 all;
+	} u;
+	u16 l3num;
+};
+
+struct nf_conntrack_tuple {
+	struct nf_conntrack_man src;
+	struct {
+		union nf_inet_addr u3;
+		union {
+			__u16 all;
+		} u;
+		u8 protonum;
+	} dst;
+};
+
+struct nf_conntrack_tuple_hash {
+	struct nf_conntrack_tuple tuple;
+};
+
+struct nf_conn {
+	struct nf_conntrack_tuple_hash tuplehash[2];
+	unsigned long status;
+};
+
+struct flowi_common {
+	int flowic_oif;
+	int flowic_iif;
+	__u8 flowic_proto;
+};
+
+struct flowi4 {
+	struct flowi_common __fl_common;
+	__be32 saddr;
+	__be32 daddr;
+	union {
+		struct {
+			__be16 dport;
+			__be16 sport;
+		} ports;
+	} uli;
+};
+
+struct flowi6 {
+	struct flowi_common __fl_common;
+	struct in6_addr daddr;
+	struct in6_addr saddr;
+	union {
+		struct {
+			__be16 dport;
+			__be16 sport;
+		} ports;
+	} uli;
+};
+
+struct fib6_table {
+	u32 tb6_id;
+};
+
+struct fib_nh_common {
+	struct net_device *nhc_dev;
+	u8 nhc_gw_family;
+	union {
+		__be32 ipv4;
+		struct in6_addr ipv6;
+	} nhc_gw;
+};
+
+struct neigh_table {
+	int family;
+};
+
+struct neighbour {
+	struct neigh_table *tbl;
+	u8 nud_state;
+	struct net_device *dev;
+	u8 primary_key[16];
+};
+
+struct inet_request_sock {
+	struct request_sock req;
+};
+
+#pragma clang attribute pop
+
+/* Headers as they are on the wire; the kernel knows the same under these names. */
+struct iphdr {
+	u8 version_length, tos;
+	u16 total, id, fragment;
+	u8 ttl, protocol;
+	u16 check;
+	u32 source, destination;
+};
+
+struct ipv6hdr {
+	u32 version_class_label;
+	u16 payload;
+	u8 next, hops;
+	u32 source[4], destination[4];
+};
+
+struct udphdr {
+	u16 source, destination, length, check;
+};
+
+/* A typed load is cheaper than a copy by helper; kernels from 6.2 on have it. */
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
+
+/* Makes `header` point to what lies at `at`: there, or copied to `copy`. */
+#define look(header, type, at, copy)                                                       \
+	({                                                                                 \
+		bool ok_ = true;                                                           \
+		if (bpf_ksym_exists(bpf_rdonly_cast)) {                                    \
+			header = bpf_rdonly_cast(at, bpf_core_type_id_kernel(struct type)); \
+		} else {                                                                   \
+			ok_ = !bpf_probe_read_kernel(&copy, sizeof(copy), at);             \
+			header = &copy;                                                    \
+		}                                                                          \
+		ok_;                                                                       \
+	})
+
+#endif

@@ -1,0 +1,223 @@
+//! One packet's way, hop by hop, as the kernel's tracepoints see it.
+//!
+//! The filter is evaluated in the kernel on one reading of the headers, and ring
+//! space is taken only for packets that match; see `trace.bpf.c`. Whatever could
+//! not be delivered is counted: [`Account`].
+
+mod event;
+mod hooks;
+mod raw;
+mod symbols;
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd, AsRawFd};
+use std::rc::Rc;
+
+use libbpf_rs::skel::Skel;
+use libbpf_rs::{Link, MapCore, MapFlags, RingBuffer, RingBufferBuilder};
+
+pub use event::Event;
+pub use hooks::{HOOKS, Tier, TraceHook, probe};
+pub use raw::{Compare, Field, Test};
+
+use crate::btf::KernelBtf;
+use crate::flow::DropReasons;
+use crate::{Attached, Error, Off, Result, attach_all, from_bytes, load_tolerant};
+use event::Decoder;
+use skeleton::types::{trace_counts, trace_drop_event, trace_event};
+
+mod skeleton {
+    #![allow(warnings, clippy::all, clippy::pedantic, reason = "generated")]
+    include!(concat!(env!("OUT_DIR"), "/trace.skel.rs"));
+}
+
+/// Tests that a filter may have at most.
+pub const MAX_TESTS: usize = 64;
+
+/// How the tracer runs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The filter's tests, the first one first; none: every IP packet.
+    pub tests: Vec<Test>,
+    /// Size of the ring: a power of two from 4096 on.
+    pub ring_bytes: u32,
+    /// Events that one CPU may make in a second; 0: no limit.
+    pub budget: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { tests: Vec::new(), ring_bytes: 8 << 20, budget: 200_000 }
+    }
+}
+
+/// What became of the events so far: `produced` equals `delivered` plus `ring_full`
+/// plus `over_budget`, exactly, once the tracer is [stopped](Tracer::stop).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Hops of packets that matched.
+    pub produced: u64,
+    /// Of these, handed to the caller.
+    pub delivered: u64,
+    /// Lost because the ring was full.
+    pub ring_full: u64,
+    /// Left out because there were more in one second than the budget allows.
+    pub over_budget: u64,
+    /// Translations that could not be remembered: their other legs may be missing.
+    pub legs_full: u64,
+    /// Hooks that were not run because an interrupt came while the same hook ran on
+    /// that CPU. Such a hop, if it matched at all, is not among the produced.
+    pub interrupted: u64,
+}
+
+impl Account {
+    /// Whether any hop is known to be missing.
+    pub fn is_whole(&self) -> bool {
+        self.ring_full + self.over_budget + self.interrupted + self.legs_full == 0
+    }
+}
+
+/// The running tracer. Dropping it detaches and unloads everything.
+pub struct Tracer {
+    skel: skeleton::TraceSkel<'static>,
+    ring: RingBuffer<'static>,
+    arrived: Rc<RefCell<Vec<Event>>>,
+    delivered: u64,
+    off: Vec<Off>,
+    links: Vec<Link>,
+}
+
+impl Tracer {
+    /// Loads and attaches what this kernel accepts.
+    ///
+    /// # Errors
+    /// When the filter or the ring's size cannot be, or when neither packets
+    /// received nor sent can be seen here.
+    pub fn start(options: &Options) -> Result<Self> {
+        check(options)?;
+        let kernel = KernelBtf::load()?;
+        let reasons = DropReasons::of(&kernel);
+        let purge = reasons.number("QUEUE_PURGE").unwrap_or(0);
+        let (skel, mut off) = load_tolerant(
+            "trace",
+            &["on_receive", "on_queue"],
+            skeleton::TraceSkelBuilder::default,
+            |open| configure(open, options, purge),
+        )?;
+        // The ring must be read before the first event may come.
+        let arrived = Rc::new(RefCell::new(Vec::new()));
+        let ring = ring(&skel, &arrived, Decoder::new(reasons))?;
+        let Attached { links, off: unattached } = attach_all(&skel, &[]);
+        off.extend(unattached);
+        Ok(Self { skel, ring, arrived, delivered: 0, off, links })
+    }
+
+    /// Programs that do not run here, and why; [`HOOKS`] says what is not seen then.
+    pub fn off(&self) -> &[Off] {
+        &self.off
+    }
+
+    /// The hops that came in since the last poll, per CPU in order of time.
+    ///
+    /// Nothing wakes the caller: many polls a second keep the ring from filling.
+    pub fn poll(&mut self) -> Result<Vec<Event>> {
+        self.ring.consume().map_err(Error::bpf("reading the trace's ring"))?;
+        let events = std::mem::take(&mut *self.arrived.borrow_mut());
+        self.delivered += events.len() as u64;
+        Ok(events)
+    }
+
+    /// Detaches every hook and hands out what is still in the ring. After this the
+    /// [account](Self::account) is final.
+    pub fn stop(&mut self) -> Result<Vec<Event>> {
+        self.links.clear();
+        // A program that was running when its link went may still be at it.
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        self.poll()
+    }
+
+    /// What became of the events so far.
+    pub fn account(&self) -> Result<Account> {
+        let slots = self
+            .skel
+            .maps
+            .counts
+            .lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY)
+            .map_err(Error::bpf("reading the trace's counts"))?;
+        let mut sum = Account { delivered: self.delivered, ..Account::default() };
+        for counts in slots.iter().flatten().filter_map(|slot| from_bytes::<trace_counts>(slot)) {
+            sum.produced += counts.produced;
+            sum.ring_full += counts.lost[raw::LOSS_RING];
+            sum.over_budget += counts.lost[raw::LOSS_BUDGET];
+            sum.legs_full += counts.legs_full;
+        }
+        sum.interrupted = self.interrupted()?;
+        Ok(sum)
+    }
+
+    /// What the kernel says of runs it left out (`recursion_misses`).
+    fn interrupted(&self) -> Result<u64> {
+        let mut sum = 0;
+        for program in self.skel.object().progs().filter(libbpf_rs::ProgramImpl::autoload) {
+            let fd = program.as_fd().as_raw_fd();
+            let path = format!("/proc/self/fdinfo/{fd}");
+            let info = std::fs::read_to_string(&path).map_err(Error::io(path))?;
+            sum += crate::cost::field(&info, "recursion_misses").unwrap_or(0);
+        }
+        Ok(sum)
+    }
+}
+
+fn check(options: &Options) -> Result<()> {
+    if !options.ring_bytes.is_power_of_two() || options.ring_bytes < 4096 {
+        return Err(Error::Invalid(format!(
+            "a ring of {} bytes is not possible: give a power of two from 4096 on",
+            options.ring_bytes
+        )));
+    }
+    if options.tests.len() > MAX_TESTS {
+        return Err(Error::Invalid(format!(
+            "the filter needs {} tests, and {MAX_TESTS} are possible: make it shorter",
+            options.tests.len()
+        )));
+    }
+    Ok(())
+}
+
+fn configure(
+    open: &mut skeleton::OpenTraceSkel<'static>,
+    options: &Options,
+    purge: u32,
+) -> Result<()> {
+    if let Some(data) = open.maps.rodata_data.as_deref_mut() {
+        for (slot, test) in data.tests.iter_mut().zip(&options.tests) {
+            *slot = test.to_raw();
+        }
+        data.tests_used = options.tests.len() as u32;
+        data.budget = options.budget;
+        data.purge_reason = purge;
+    }
+    open.maps
+        .ring
+        .set_max_entries(options.ring_bytes)
+        .map_err(Error::bpf("sizing the trace's ring"))
+}
+
+fn ring(
+    skel: &skeleton::TraceSkel<'static>,
+    arrived: &Rc<RefCell<Vec<Event>>>,
+    mut decoder: Decoder,
+) -> Result<RingBuffer<'static>> {
+    let mut builder = RingBufferBuilder::new();
+    let into = Rc::clone(arrived);
+    builder
+        .add(&skel.maps.ring, move |bytes| {
+            let stack = from_bytes::<trace_drop_event>(bytes).map(|drop| drop.stack.frames);
+            if let Some(event) = from_bytes::<trace_event>(bytes) {
+                into.borrow_mut().push(decoder.decode(&event, stack));
+            }
+            0
+        })
+        .map_err(Error::bpf("the trace's ring"))?;
+    builder.build().map_err(Error::bpf("the trace's ring"))
+}

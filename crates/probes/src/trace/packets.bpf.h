@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Hooks that have a packet: where it is, and where it ends. */
+#ifndef TAPROOT_TRACE_PACKETS_H
+#define TAPROOT_TRACE_PACKETS_H
+
+/* A packet that is asked about. */
+struct look_at {
+	struct sk_buff *skb;
+	const u8 *ip;		/* its IP header */
+	struct net_device *dev; /* NULL: none, or the field holds something else */
+	struct headers h;
+	struct headers inner;
+	struct nf_conn *ct;
+	u32 netns;
+	u32 flags;
+};
+
+static __always_inline u32 inode_of(struct net *net)
+{
+	u32 inode = net ? net->ns.inum : 0;
+
+	return inode >= NETNS_INUM_MIN ? inode : 0;
+}
+
+static __always_inline const u8 *network_header(struct sk_buff *skb)
+{
+	u16 at = skb->network_header;
+
+	return at && at != NO_HEADER ? skb->head + at : skb->data;
+}
+
+static __always_inline void fill_meta(struct look_at *it, struct headers *h)
+{
+	h->field[TRACE_FIELD_NETNS] = it->netns;
+	h->field[TRACE_FIELD_IFINDEX] = it->dev ? it->dev->ifindex : 0;
+	h->field[TRACE_FIELD_MARK] = ((struct sk_buff___trace *)it->skb)->mark;
+}
+
+/* Whether the packet inside a tunnel's matches. */
+static __always_inline bool inner_wanted(struct look_at *it)
+{
+	u16 protocol = 0;
+	const u8 *ip = inside(&it->h, &protocol);
+
+	if (!ip)
+		return false;
+	__builtin_memset(&it->inner, 0, sizeof(it->inner));
+	if (!read_headers(&it->inner, ip, protocol))
+		return false;
+	fill_meta(it, &it->inner);
+	if (evaluate(&it->inner)) {
+		it->flags |= TRACE_FLAG_INNER;
+		return true;
+	}
+	if (is_leg(&it->inner)) {
+		it->flags |= TRACE_FLAG_INNER | TRACE_FLAG_FOLLOWED;
+		return true;
+	}
+	return false;
+}
+
+/* Whether the packet's conversation matches by what it was before translation. */
+static __always_inline bool tracked_wanted(struct look_at *it)
+{
+	if (!is_translated(it->ct))
+		return false;
+	it->inner = it->h;
+	return matches_tracked(&it->inner, it->ct);
+}
+
+/* Reads the headers once and asks the filter; false: not of interest. */
+static __always_inline bool wanted(struct look_at *it)
+{
+	__builtin_memset(&it->h, 0, sizeof(it->h));
+	if (!read_headers(&it->h, it->ip, it->skb->protocol))
+		return false;
+	fill_meta(it, &it->h);
+	it->ct = conntrack_of(it->skb);
+	if (evaluate(&it->h))
+		return true;
+	if (is_leg(&it->h) || tracked_wanted(it)) {
+		it->flags |= TRACE_FLAG_FOLLOWED;
+		return true;
+	}
+	return inner_wanted(it);
+}
+
+static __always_inline void fill_tracked(struct trace_event *event, struct nf_conn *ct)
+{
+	if (!ct)
+		return;
+	event->tracked = is_translated(ct) ? 3 : 1;
+	read_tracked(&event->original, ct, 0);
+	read_tracked(&event->reply, ct, 1);
+	if (event->tracked == 3) {
+		remember(&event->original);
+		remember(&event->reply);
+	}
+}
+
+static __always_inline void fill_packet(struct trace_event *event, struct look_at *it)
+{
+	struct sk_buff___trace *more = (struct sk_buff___trace *)it->skb;
+
+	event->skb = (u64)it->skb;
+	event->head = (u64)it->skb->head;
+	event->netns = it->netns;
+	event->came_in = more->skb_iif;
+	event->mark = more->mark;
+	event->flags = it->flags;
+	if (it->dev) {
+		event->ifindex = it->dev->ifindex;
+		bpf_probe_read_kernel(event->device, sizeof(event->device), it->dev->name);
+	}
+	fill_tracked(event, it->ct);
+	if (it->flags & TRACE_FLAG_INNER) {
+		fill_tuple(&event->tuple, &it->inner);
+		fill_tuple(&event->outer, &it->h);
+		fill_identity(event, &it->inner);
+	} else {
+		fill_tuple(&event->tuple, &it->h);
+		fill_identity(event, &it->h);
+	}
+}
+
+static __always_inline void now_busy_with(struct look_at *it, const struct trace_event *event)
+{
+	struct current *current = current_get();
+
+	if (!current)
+		return;
+	current->skb = (u64)it->skb;
+	current->source = folded(it->h.field + TRACE_FIELD_SOURCE);
+	current->destination = folded(it->h.field + TRACE_FIELD_DESTINATION);
+	current->netns = it->netns;
+	current->ip_id = event->ip_id;
+	current->sequence = event->sequence;
+	current->acknowledgement = event->acknowledgement;
+	current->tuple = event->tuple;
+	current->time = event->time;
+}
+
+static __always_inline void begin_look(struct look_at *it, struct sk_buff *skb, const u8 *ip)
+{
+	it->skb = skb;
+	it->ip = ip;
+	it->dev = skb->dev;
+	it->netns = it->dev ? inode_of(it->dev->nd_net.net) : 0;
+	it->flags = 0;
+	it->ct = NULL;
+}
+
+SEC("tp_btf/netif_receive_skb")
+int BPF_PROG(on_receive, struct sk_buff *skb)
+{
+	struct trace_event *event;
+	struct look_at it;
+
+	begin_look(&it, skb, skb->data);
+	if (!wanted(&it))
+		return 0;
+	event = event_new(TRACE_RECEIVED);
+	if (!event)
+		return 0;
+	fill_packet(event, &it);
+	now_busy_with(&it, event);
+	submit(event);
+	return 0;
+}
+
+/* The process that sends, where the packet is its socket's first hop. */
+static __always_inline void fill_sender(struct trace_event *event, struct sock *sk)
+{
+	struct sock_common___trace *more = (struct sock_common___trace *)sk;
+
+	event->flags |= TRACE_FLAG_OWN_SOCKET;
+	/* The helper that would make one takes no socket of a packet. */
+	event->cookie = more->skc_cookie.counter;
+	event->pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(event->command, sizeof(event->command));
+}
+
+SEC("tp_btf/net_dev_queue")
+int BPF_PROG(on_queue, struct sk_buff *skb)
+{
+	struct sock *sk = skb->sk;
+	struct trace_event *event;
+	struct look_at it;
+
+	begin_look(&it, skb, network_header(skb));
+	if (!wanted(&it))
+		return 0;
+	event = event_new(TRACE_QUEUED);
+	if (!event)
+		return 0;
+	fill_packet(event, &it);
+	if (sk && inode_of(sk->__sk_common.skc_net.net) == it.netns)
+		fill_sender(event, sk);
+	submit(event);
+	return 0;
+}
+
+SEC("tp_btf/net_dev_start_xmit")
+int BPF_PROG(on_transmit, struct sk_buff *skb, struct net_device *dev)
+{
+	struct trace_event *event;
+	struct look_at it;
+
+	begin_look(&it, skb, network_header(skb));
+	if (!wanted(&it))
+		return 0;
+	event = event_new(TRACE_TRANSMITTED);
+	if (!event)
+		return 0;
+	fill_packet(event, &it);
+	submit(event);
+	return 0;
+}
+
+/* A socket's queue keeps other data where a packet has its device. */
+static __always_inline void look_in_queue(struct look_at *it, struct sk_buff *skb, u32 netns)
+{
+	it->skb = skb;
+	it->ip = network_header(skb);
+	it->dev = NULL;
+	it->netns = netns;
+	it->flags = 0;
+	it->ct = NULL;
+}
+
+/* The device's field holds something else: the socket knows, or the last hop does. */
+static __always_inline void place_by_other_means(struct look_at *it, struct sock *sk)
+{
+	struct current *current = current_get();
+
+	it->dev = NULL;
+	if (sk)
+		it->netns = inode_of(sk->__sk_common.skc_net.net);
+	else if (current && current->skb == (u64)it->skb)
+		it->netns = current->netns;
+}
+
+/* The number of QUEUE_PURGE on this kernel; 0 where there is none. */
+const volatile u32 purge_reason = 0;
+
+SEC("tp_btf/kfree_skb")
+int BPF_PROG(on_drop, struct sk_buff *skb, void *location, u32 reason)
+{
+	struct trace_drop_event *drop;
+	struct sock *sk = skb->sk;
+	struct look_at it;
+	u64 now;
+
+	/* A closed socket's queue: every connection that ends with a FIN has one. */
+	if (purge_reason && reason == purge_reason)
+		return 0;
+	begin_look(&it, skb, network_header(skb));
+	if (!it.netns)
+		place_by_other_means(&it, sk);
+	if (!wanted(&it))
+		return 0;
+	now = bpf_ktime_get_ns();
+	drop = reserve(sizeof(*drop), now);
+	if (!drop)
+		return 0;
+	__builtin_memset(drop, 0, sizeof(*drop));
+	drop->event.time = now;
+	drop->event.step = TRACE_DROPPED;
+	drop->event.cpu = bpf_get_smp_processor_id();
+	fill_packet(&drop->event, &it);
+	drop->event.code = reason;
+	drop->event.location = (u64)location;
+	if (bpf_get_stack(ctx, &drop->stack, sizeof(drop->stack), 0) > 0)
+		drop->event.flags |= TRACE_FLAG_STACK;
+	submit(drop);
+	return 0;
+}
+
+SEC("tp_btf/icmp_send")
+int BPF_PROG(on_icmp, struct sk_buff *skb, int type, int code)
+{
+	struct trace_event *event;
+	struct look_at it;
+
+	begin_look(&it, skb, network_header(skb));
+	if (!wanted(&it))
+		return 0;
+	event = event_new(TRACE_ICMP_SENT);
+	if (!event)
+		return 0;
+	fill_packet(event, &it);
+	event->code = type;
+	event->extra = code;
+	submit(event);
+	return 0;
+}
+
+static __always_inline int delivered(struct sk_buff *skb)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct sock *sk = skb->sk;
+	struct trace_event *event;
+	struct look_at it;
+	u32 netns;
+
+	/* UDP's do not know their socket; a reader is mostly where its socket is. */
+	if (sk)
+		netns = inode_of(sk->__sk_common.skc_net.net);
+	else
+		netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+	look_in_queue(&it, skb, netns);
+	if (!wanted(&it))
+		return 0;
+	event = event_new(TRACE_DELIVERED);
+	if (!event)
+		return 0;
+	fill_packet(event, &it);
+	event->pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_get_current_comm(event->command, sizeof(event->command));
+	submit(event);
+	return 0;
+}
+
+/* A process takes it from its TCP or raw socket's queue. */
+SEC("tp_btf/skb_copy_datagram_iovec")
+int BPF_PROG(on_delivery, struct sk_buff *skb)
+{
+	return delivered(skb);
+}
+
+/*
+ * A process has taken it from its UDP socket's queue, where sizes lie in the place
+ * of the device; the upper bits of a kernel address are all set.
+ */
+SEC("tp_btf/consume_skb")
+int BPF_PROG(on_read, struct sk_buff *skb)
+{
+	u64 dev = (u64)skb->dev;
+
+	if (!dev || dev >> 48 == 0xffff)
+		return 0;
+	return delivered(skb);
+}
+
+SEC("tp_btf/sock_rcvqueue_full")
+int BPF_PROG(on_full, struct sock *sk, struct sk_buff *skb)
+{
+	struct trace_event *event;
+	struct look_at it;
+
+	look_in_queue(&it, skb, inode_of(sk->__sk_common.skc_net.net));
+	if (!wanted(&it))
+		return 0;
+	event = event_new(TRACE_SOCKET_FULL);
+	if (!event)
+		return 0;
+	fill_packet(event, &it);
+	event->cookie = bpf_get_socket_cookie(sk);
+	submit(event);
+	return 0;
+}
+
+SEC("tp_btf/tcp_send_reset")
+int BPF_PROG(on_send_reset, struct sock *sk, struct sk_buff *skb)
+{
+	struct trace_event *event;
+	struct look_at it;
+
+	if (!skb)
+		return 0;
+	begin_look(&it, skb, network_header(skb));
+	if (!wanted(&it))
+		return 0;
+	event = event_new(TRACE_RESET_SENT);
+	if (!event)
+		return 0;
+	fill_packet(event, &it);
+	submit(event);
+	return 0;
+}
+
+#endif

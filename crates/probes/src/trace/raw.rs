@@ -1,0 +1,175 @@
+//! The kernel's records (`trace.h`) as Rust types.
+
+use super::skeleton::types::{
+    trace_counts, trace_drop_event, trace_event, trace_test, trace_tuple,
+};
+use crate::Pod;
+
+// SAFETY: generated from trace.h; integers and arrays of integers only.
+unsafe impl Pod for trace_event {}
+// SAFETY: as above.
+unsafe impl Pod for trace_drop_event {}
+// SAFETY: as above.
+unsafe impl Pod for trace_counts {}
+// SAFETY: as above.
+unsafe impl Pod for trace_tuple {}
+
+/// `TRACE_LOSS_RING`.
+pub(super) const LOSS_RING: usize = 0;
+/// `TRACE_LOSS_BUDGET`.
+pub(super) const LOSS_BUDGET: usize = 1;
+
+/// `TRACE_ACCEPT` and `TRACE_REJECT`.
+const ACCEPT: u8 = 254;
+const REJECT: u8 = 255;
+
+/// Numbers of `enum trace_step`.
+pub(super) mod step {
+    pub(crate) const RECEIVED: u32 = 1;
+    pub(crate) const QUEUED: u32 = 2;
+    pub(crate) const TRANSMITTED: u32 = 3;
+    pub(crate) const ROUTED: u32 = 5;
+    pub(crate) const NEIGHBOUR: u32 = 6;
+    pub(crate) const DELIVERED: u32 = 7;
+    pub(crate) const RETRANSMITTED: u32 = 8;
+    pub(crate) const RESET_SENT: u32 = 9;
+    pub(crate) const RESET_RECEIVED: u32 = 10;
+    pub(crate) const ICMP_SENT: u32 = 11;
+    pub(crate) const SOCKET_STATE: u32 = 12;
+    pub(crate) const SOCKET_ERROR: u32 = 13;
+    pub(crate) const SOCKET_FULL: u32 = 14;
+}
+
+/// `TRACE_FLAG_*`.
+pub(super) mod flag {
+    pub(crate) const FOLLOWED: u32 = 1;
+    pub(crate) const INNER: u32 = 2;
+    pub(crate) const OWN_SOCKET: u32 = 4;
+    pub(crate) const STACK: u32 = 8;
+    pub(crate) const FRAGMENT: u32 = 16;
+}
+
+/// A property of a packet that a filter can ask for (`enum trace_field`). Numbers
+/// are in host order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// 4 or 6.
+    Family,
+    /// IP protocol number.
+    Protocol,
+    /// One of four words of the source address; IPv4 has one.
+    Source(u8),
+    /// One of four words of the destination address.
+    Destination(u8),
+    /// 1 where the packet has ports: TCP, UDP, SCTP, and no later fragment.
+    Ports,
+    /// Source port.
+    SourcePort,
+    /// Destination port.
+    DestinationPort,
+    /// TCP's flags.
+    TcpFlags,
+    /// ICMP's type.
+    IcmpType,
+    /// ICMP's code.
+    IcmpCode,
+    /// Bytes of the IP packet.
+    Length,
+    /// Time to live or hop limit.
+    Ttl,
+    /// Ethernet type.
+    Ethertype,
+    /// Inode of the network namespace.
+    Netns,
+    /// Number of the device.
+    Ifindex,
+    /// Firewall mark.
+    Mark,
+}
+
+impl Field {
+    /// Fields altogether (`TRACE_FIELDS`).
+    pub const COUNT: usize = 22;
+
+    /// Its number in the kernel.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Family => 0,
+            Self::Protocol => 1,
+            Self::Source(word) => 2 + word.min(3),
+            Self::Destination(word) => 6 + word.min(3),
+            Self::Ports => 10,
+            Self::SourcePort => 11,
+            Self::DestinationPort => 12,
+            Self::TcpFlags => 13,
+            Self::IcmpType => 14,
+            Self::IcmpCode => 15,
+            Self::Length => 16,
+            Self::Ttl => 17,
+            Self::Ethertype => 18,
+            Self::Netns => 19,
+            Self::Ifindex => 20,
+            Self::Mark => 21,
+        }
+    }
+}
+
+/// How a field is compared (`enum trace_compare`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Compare {
+    /// Equal, after the mask.
+    Equal,
+    /// Not less.
+    AtLeast,
+    /// Not more.
+    AtMost,
+    /// Any of these bits is set.
+    AnyBit,
+}
+
+/// One question of a filter. Tests form a decision diagram: each names the later
+/// test to go on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Test {
+    /// What is asked for.
+    pub field: Field,
+    /// How.
+    pub compare: Compare,
+    /// Bits of the field that count.
+    pub mask: u32,
+    /// To compare with.
+    pub value: u32,
+    /// Where to go when it holds.
+    pub yes: u8,
+    /// Where to go when it does not.
+    pub no: u8,
+}
+
+impl Test {
+    /// As a target: the packet matches.
+    pub const ACCEPT: u8 = ACCEPT;
+    /// As a target: it does not.
+    pub const REJECT: u8 = REJECT;
+
+    /// Whether a value of the field passes.
+    pub fn holds(&self, field: u32) -> bool {
+        let field = field & self.mask;
+        match self.compare {
+            Compare::Equal => field == self.value,
+            Compare::AtLeast => field >= self.value,
+            Compare::AtMost => field <= self.value,
+            Compare::AnyBit => field & self.value != 0,
+        }
+    }
+
+    pub(super) fn to_raw(self) -> trace_test {
+        trace_test {
+            value: self.value,
+            mask: self.mask,
+            field: self.field.number(),
+            compare: self.compare as u8,
+            yes: self.yes,
+            no: self.no,
+        }
+    }
+}

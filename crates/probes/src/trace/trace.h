@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What the trace programs and their reader share. The Rust types are made from this. */
+#ifndef TAPROOT_TRACE_H
+#define TAPROOT_TRACE_H
+
+/* What happened; says which of the event's `detail` is filled. */
+enum trace_step {
+	TRACE_RECEIVED = 1,
+	TRACE_QUEUED,
+	TRACE_TRANSMITTED,
+	TRACE_DROPPED,	      /* code: reason; location; stack follows the event */
+	TRACE_ROUTED,	      /* code: error; route */
+	TRACE_NEIGHBOUR,      /* code: state; route.gateway: the address asked for */
+	TRACE_DELIVERED,
+	TRACE_RETRANSMITTED,
+	TRACE_RESET_SENT,
+	TRACE_RESET_RECEIVED,
+	TRACE_ICMP_SENT,      /* code: type, extra: code */
+	TRACE_SOCKET_STATE,   /* extra: state before, code: state after */
+	TRACE_SOCKET_ERROR,   /* code: errno */
+	TRACE_SOCKET_FULL,
+};
+
+/* What a filter can ask for. All are 32 bits wide, in host order; addresses in words. */
+enum trace_field {
+	TRACE_FIELD_FAMILY,   /* 4, 6, or 0: no IP */
+	TRACE_FIELD_PROTOCOL,
+	TRACE_FIELD_SOURCE,   /* four words; IPv4 in the first */
+	TRACE_FIELD_DESTINATION = TRACE_FIELD_SOURCE + 4,
+	TRACE_FIELD_PORTS = TRACE_FIELD_DESTINATION + 4, /* 1: there are ports */
+	TRACE_FIELD_SOURCE_PORT,
+	TRACE_FIELD_DESTINATION_PORT,
+	TRACE_FIELD_TCP_FLAGS,
+	TRACE_FIELD_ICMP_TYPE,
+	TRACE_FIELD_ICMP_CODE,
+	TRACE_FIELD_LENGTH,   /* of the IP packet */
+	TRACE_FIELD_TTL,
+	TRACE_FIELD_ETHERTYPE,
+	TRACE_FIELD_NETNS,    /* inode */
+	TRACE_FIELD_IFINDEX,
+	TRACE_FIELD_MARK,
+	TRACE_FIELDS,
+};
+
+enum trace_compare {
+	TRACE_EQUAL,
+	TRACE_AT_LEAST,
+	TRACE_AT_MOST,
+	TRACE_ANY_BIT,
+};
+
+/* Ends of a filter, beside the numbers of its tests. */
+#define TRACE_ACCEPT 254
+#define TRACE_REJECT 255
+#define TRACE_MAX_TESTS 64
+
+/* One question of a filter; goes on at test `yes` or `no`, always a later one. */
+struct trace_test {
+	__u32 value;
+	__u32 mask;
+	__u8 field;   /* enum trace_field */
+	__u8 compare; /* enum trace_compare */
+	__u8 yes;
+	__u8 no;
+};
+
+/* Addresses in network order, IPv4 in the first word. */
+struct trace_tuple {
+	__u32 source[4];
+	__u32 destination[4];
+	__u16 source_port;
+	__u16 destination_port;
+	__u8 family;   /* 4, 6; 0 where there is none */
+	__u8 protocol;
+	__u8 tcp_flags;
+	__u8 ttl;
+	__u8 icmp_type;
+	__u8 icmp_code;
+	__u16 length;
+};
+
+struct trace_route {
+	__u32 table;
+	__u32 ifindex;
+	__u32 gateway[4];
+	__u8 gateway_family; /* 0: none */
+	__u8 pad[7];
+	char device[16];
+};
+
+#define TRACE_FLAG_FOLLOWED 1 /* not the filter's own tuple: a translated leg or a reply of it */
+#define TRACE_FLAG_INNER 2    /* `tuple` is that of the packet inside a tunnel's, `outer` the tunnel's */
+#define TRACE_FLAG_OWN_SOCKET 4 /* a socket of this very namespace sends it */
+#define TRACE_FLAG_STACK 8    /* a trace_stack follows */
+#define TRACE_FLAG_FRAGMENT 16
+
+/* One hop of one packet. */
+struct trace_event {
+	__u64 time;  /* CLOCK_MONOTONIC, ns */
+	__u64 skb;
+	__u64 head;
+	__u64 location; /* of the code that dropped it */
+	__u64 cookie;	/* of the socket */
+	__u32 step;	/* enum trace_step */
+	__u32 flags;
+	__u32 cpu;
+	__u32 netns;	/* inode; 0 where not known */
+	__u32 ifindex;
+	__u32 came_in;
+	__u32 mark;
+	__s32 code;
+	__s32 extra;
+	__u32 pid;
+	__u32 sequence;
+	__u32 acknowledgement;
+	__u32 ip_id;
+	__u32 tracked; /* conntrack: 1 known, 3 and translated */
+	char device[16];
+	char command[16];
+	struct trace_tuple tuple;
+	struct trace_tuple outer;
+	struct trace_tuple original; /* conntrack's, where tracked */
+	struct trace_tuple reply;
+	struct trace_route route;
+};
+
+/* The first few frames are the tracing's own. */
+#define TRACE_STACK_DEPTH 16
+
+/* Follows an event with TRACE_FLAG_STACK. */
+struct trace_stack {
+	__u64 frames[TRACE_STACK_DEPTH];
+};
+
+struct trace_drop_event {
+	struct trace_event event;
+	struct trace_stack stack;
+};
+
+/* Why an event was not delivered; index of trace_counts.lost. */
+enum trace_loss {
+	TRACE_LOSS_RING,   /* the ring was full */
+	TRACE_LOSS_BUDGET, /* more events than the budget allows in this second */
+	TRACE_LOSSES,
+};
+
+/* Of one CPU: produced = delivered + lost, exactly. */
+struct trace_counts {
+	__u64 produced;
+	__u64 lost[TRACE_LOSSES];
+	__u64 legs_full; /* translated tuples that could not be remembered */
+	__u64 window;	 /* the second that `used` is about */
+	__u64 used;
+};
+
+#endif

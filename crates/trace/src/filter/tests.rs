@@ -1,0 +1,238 @@
+use super::*;
+use proptest::prelude::*;
+
+/// A packet's fields.
+#[derive(Clone, Copy)]
+struct Packet([u32; Field::COUNT]);
+
+impl Packet {
+    fn new(protocol: u32, source: &str, destination: &str) -> Self {
+        let mut packet = Self([0; Field::COUNT]);
+        let (source, sport) = end(source);
+        let (destination, dport) = end(destination);
+        packet.set(Field::Family, if source.is_ipv4() { 4 } else { 6 });
+        packet.set(Field::Protocol, protocol);
+        for at in 0..4 {
+            packet.set(Field::Source(at), word(source, at));
+            packet.set(Field::Destination(at), word(destination, at));
+        }
+        packet.set(Field::Ports, u32::from(matches!(protocol, 6 | 17)));
+        packet.set(Field::SourcePort, sport.into());
+        packet.set(Field::DestinationPort, dport.into());
+        packet.set(Field::Length, 100);
+        packet
+    }
+
+    fn with(mut self, field: Field, value: u32) -> Self {
+        self.set(field, value);
+        self
+    }
+
+    fn set(&mut self, field: Field, value: u32) {
+        self.0[usize::from(field.number())] = value;
+    }
+
+    fn passes(&self, filter: &str) -> bool {
+        let tests = Expr::parse(filter).expect(filter).compile().expect(filter);
+        assert!(
+            tests.iter().zip(0u8..).all(|(test, at)| test.yes > at && test.no > at),
+            "{filter}: every target lies behind its test: {tests:?}"
+        );
+        evaluate(&tests, &self.0)
+    }
+}
+
+fn end(text: &str) -> (IpAddr, u16) {
+    match text.parse::<std::net::SocketAddr>() {
+        Ok(addr) => (addr.ip(), addr.port()),
+        Err(_) => (text.parse().expect(text), 0),
+    }
+}
+
+fn word(address: IpAddr, at: u8) -> u32 {
+    match address {
+        IpAddr::V4(v4) => {
+            if at == 0 {
+                v4.to_bits()
+            } else {
+                0
+            }
+        }
+        IpAddr::V6(v6) => (v6.to_bits() >> (96 - 32 * u32::from(at))) as u32,
+    }
+}
+
+#[test]
+fn hosts_nets_and_ports_with_their_sides() {
+    let packet = Packet::new(6, "10.1.2.3:40000", "10.9.0.1:80");
+    for yes in [
+        "",
+        "ip",
+        "tcp",
+        "host 10.1.2.3",
+        "10.9.0.1",
+        "src 10.1.2.3",
+        "src host 10.1.2.3",
+        "dst net 10.9.0.0/16",
+        "net 10.0.0.0/8",
+        "port 80",
+        "tcp dst port 80",
+        "portrange 79-81",
+        "src or dst port 80",
+        "not udp",
+        "! udp && tcp",
+        "host 9.9.9.9 or 10.9.0.1",
+        "port 53 or 80",
+        "tcp and (port 443 or port 80)",
+        "ip proto 6",
+        "proto 6",
+        "greater 100",
+        "less 100",
+        "src and dst net 10.0.0.0/8",
+        "ip host 10.1.2.3",
+        "net 0.0.0.0/0",
+    ] {
+        assert!(packet.passes(yes), "{yes}");
+    }
+    for no in [
+        "ip6",
+        "udp",
+        "icmp",
+        "dst 10.1.2.3",
+        "src port 80",
+        "udp port 80",
+        "port 8080",
+        "portrange 81-90",
+        "not tcp",
+        "net 10.9.0.0/24 and src net 10.9.0.0/24",
+        "less 99",
+        "host 10.1.2.3 and host 10.1.2.4",
+        "net ::/0",
+        "src and dst port 80",
+        "udp port 53 or 80",
+    ] {
+        assert!(!packet.passes(no), "{no}");
+    }
+}
+
+#[test]
+fn addresses_of_version_six_have_four_words() {
+    let packet = Packet::new(17, "[fd00::1]:53", "[fd00:0:0:1::2]:999");
+    for yes in ["host fd00::1", "dst net fd00:0:0:1::/64", "net fd00::/16", "ip6 and udp"] {
+        assert!(packet.passes(yes), "{yes}");
+    }
+    for no in ["host fd00::2", "dst net fd00::/64", "ip", "host 10.0.0.1"] {
+        assert!(!packet.passes(no), "{no}");
+    }
+}
+
+#[test]
+fn flags_and_types() {
+    let syn = Packet::new(6, "10.0.0.1:1", "10.0.0.2:2").with(Field::TcpFlags, 2);
+    let syn_ack = syn.with(Field::TcpFlags, 0x12);
+    let first = "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn";
+    assert!(syn.passes(first) && !syn_ack.passes(first));
+    assert!(syn_ack.passes("tcp[tcpflags] & tcp-ack != 0"));
+    assert!(!syn.passes("tcp[13] & 0x10 != 0"));
+    let echo = Packet::new(1, "10.0.0.1", "10.0.0.2").with(Field::IcmpType, 8);
+    assert!(echo.passes("icmp[icmptype] == icmp-echo") && !echo.passes("icmp[icmptype] != 8"));
+    assert!(echo.with(Field::Ttl, 3).passes("ip[8] < 4") && !echo.passes("ip[8] > 0"));
+    assert!(!echo.passes("port 0"), "ICMP has no ports");
+}
+
+#[test]
+fn what_is_beyond_pcap() {
+    let packet = Packet::new(6, "10.0.0.1:1", "10.0.0.2:2").with(Field::Netns, 4_026_531_840);
+    assert!(packet.passes("netns 4026531840") && !packet.passes("netns 1 or mark 7"));
+    assert!(packet.with(Field::Mark, 0x100).passes("mark 0x100 and not ifindex 3"));
+}
+
+#[test]
+fn errors_show_the_place_and_a_hint() {
+    let cases = [
+        ("host example.com", "`example.com` is no address", 5, "not looked up"),
+        ("tcp and", "it ends too early", 7, "missing"),
+        ("port 99999", "`99999` is no port", 5, "65535"),
+        ("(tcp or udp", "a parenthesis is not closed", 11, "`)`"),
+        ("tcp udp", "this does not go on", 4, "`and`"),
+        ("arp", "`arp` is below IP", 0, "only IP"),
+        ("tcp[99] == 1", "`tcp[99]` cannot be asked for", 4, "tcpflags"),
+        ("net 10.0.0.0/33", "`10.0.0.0/33` is no network", 4, "/8"),
+        ("tcp)", "this parenthesis was not opened", 3, "away"),
+        ("portrange 9-3", "`9-3` is no range of ports", 10, "8000-8080"),
+    ];
+    for (text, what, at, hint) in cases {
+        let error = Expr::parse(text).expect_err(text);
+        assert_eq!((error.what.as_str(), error.at), (what, at), "{text}");
+        assert!(error.hint.contains(hint), "{error}");
+    }
+    let deep = "(".repeat(5000);
+    assert!(Expr::parse(&deep).is_err(), "no stack overflow");
+}
+
+#[test]
+fn a_filter_has_a_limit_and_an_impossible_one_passes_nothing() {
+    let many: Vec<String> = (1..200).map(|n| format!("host 10.0.0.{n}")).collect();
+    assert!(matches!(Expr::parse(&many.join(" or ")).expect("valid").compile(), Err(TooLong(_))));
+    let nothing = Expr::Any(Vec::new()).compile().expect("short");
+    assert!(!evaluate(&nothing, &[0; Field::COUNT]));
+}
+
+/// The meaning of a condition, straight from its form.
+fn meaning(expr: &Expr, fields: &[u32; Field::COUNT]) -> bool {
+    match expr {
+        Expr::Ask { field, compare, mask, value } => {
+            let test = Test {
+                field: *field,
+                compare: *compare,
+                mask: *mask,
+                value: *value,
+                yes: 0,
+                no: 0,
+            };
+            test.holds(fields[usize::from(field.number())])
+        }
+        Expr::Not(inner) => !meaning(inner, fields),
+        Expr::All(parts) => parts.iter().all(|part| meaning(part, fields)),
+        Expr::Any(parts) => parts.iter().any(|part| meaning(part, fields)),
+    }
+}
+
+fn any_expr() -> impl Strategy<Value = Expr> {
+    let compare = prop_oneof![
+        Just(Compare::Equal),
+        Just(Compare::AtLeast),
+        Just(Compare::AtMost),
+        Just(Compare::AnyBit)
+    ];
+    let field = prop_oneof![Just(Field::Protocol), Just(Field::Ttl), Just(Field::Mark)];
+    let ask = (field, compare, 0u32..4, 0u32..4)
+        .prop_map(|(field, compare, mask, value)| Expr::Ask { field, compare, mask, value });
+    ask.prop_recursive(4, 24, 3, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|e| Expr::Not(Box::new(e))),
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Expr::All),
+            prop::collection::vec(inner, 0..3).prop_map(Expr::Any),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn compiled_tests_mean_what_the_condition_means(
+        expr in any_expr(), protocol in 0u32..4, ttl in 0u32..4, mark in 0u32..4
+    ) {
+        let mut fields = [0; Field::COUNT];
+        fields[usize::from(Field::Protocol.number())] = protocol;
+        fields[usize::from(Field::Ttl.number())] = ttl;
+        fields[usize::from(Field::Mark.number())] = mark;
+        if let Ok(tests) = expr.compile() {
+            prop_assert_eq!(evaluate(&tests, &fields), meaning(&expr, &fields));
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "[a-z0-9 ./()&|!=<>\\[\\]-]{0,60}") {
+        let _ = Expr::parse(&text);
+    }
+}

@@ -1,0 +1,4 @@
+//! One packet's way through the kernel: hops, identity, path, verdict.
+#![forbid(unsafe_code)]
+
+pub mod filter;
