@@ -25,9 +25,10 @@ static __always_inline struct scratch *take(void)
 
 static __always_inline void give_back(struct scratch *s)
 {
-	__sync_lock_test_and_set(&s->busy, 0);
+	/* Only this CPU looks at it, and sees its own stores in order. */
+	barrier();
+	*(volatile u32 *)&s->busy = 0;
 }
-
 
 /* ---- counting --------------------------------------------------------- */
 
@@ -68,30 +69,35 @@ static __always_inline bool within_budget(void)
 	return true;
 }
 
-__noinline int send_sample(struct scratch *s, struct connection *c, u64 now, u32 bytes)
+__noinline int send_sample(struct connection *c, struct http_key *key, u64 now, u32 bytes)
 {
 	struct http_sample *out;
+	u64 start;
 
-	if (!s || !c)
+	if (!c || !key)
 		return -1;
-	out = &s->sample;
-	out->start = c->current.start;
-	out->duration = now - c->current.start;
-	out->first_byte = c->first_byte > c->current.start ? c->first_byte - c->current.start : 0;
+	out = bpf_ringbuf_reserve(&samples, sizeof(*out), 0);
+	if (!out) {
+		lose(HTTP_LOST_RING);
+		return -1;
+	}
+	start = c->current.start;
+	out->start = start;
+	out->duration = now - start;
+	out->first_byte = c->first_byte > start ? c->first_byte - start : 0;
+	out->key = *key;
 	out->request_bytes = c->current.request_bytes;
 	out->response_bytes = bytes;
 	out->peer_port = c->peer_port;
 	out->path_length = c->current.has_path ? c->path_length : 0;
+	out->pad = 0;
 	__builtin_memcpy(out->path, c->path, HTTP_PATH);
-	if (bpf_ringbuf_output(&samples, out, sizeof(*out), 0)) {
-		lose(HTTP_LOST_RING);
-		return -1;
-	}
+	bpf_ringbuf_submit(out, 0);
 	return 0;
 }
 
 /* One request has its end: answered with `status`, or with 0 not at all. */
-__noinline int finish(struct scratch *s, struct connection *c, u32 status, u32 bytes, u64 now)
+__noinline int finish(struct connection *c, u32 status, u32 bytes, u64 now)
 {
 	struct http_value *value;
 	struct http_key key; /* on the stack: 6.1 takes no map key from an argument */
@@ -99,7 +105,7 @@ __noinline int finish(struct scratch *s, struct connection *c, u32 status, u32 b
 	u32 bucket;
 	bool wanted;
 
-	if (!s || !c)
+	if (!c)
 		return 0;
 	key = c->key;
 	key.route = c->current.route;
@@ -121,10 +127,9 @@ __noinline int finish(struct scratch *s, struct connection *c, u32 status, u32 b
 		bucket = HTTP_BUCKETS - 1;
 	__sync_fetch_and_add(&value->buckets[bucket], 1);
 
-	s->sample.key = key;
 	if (!value->named && c->current.has_path) {
 		/* The first of its kind carries the path that names the route. */
-		if (!send_sample(s, c, now, bytes))
+		if (!send_sample(c, &key, now, bytes))
 			value->named = 1;
 		return 0;
 	}
@@ -134,7 +139,7 @@ __noinline int finish(struct scratch *s, struct connection *c, u32 status, u32 b
 	if (!wanted)
 		return 0;
 	if (within_budget())
-		send_sample(s, c, now, bytes);
+		send_sample(c, &key, now, bytes);
 	else
 		lose(HTTP_UNSAMPLED);
 	return 0;

@@ -17,42 +17,55 @@ char LICENSE[] SEC("license") = "GPL";
 
 struct packet {
 	u32 seq, length, offset;
-	u16 source, dest;
 	bool fin;
 };
 
-/* Reads the headers of a TCP segment; false for anything else. */
-static __noinline bool dissect(struct __sk_buff *skb, struct packet *p)
+/* What the first 14 bytes of a TCP header say. */
+static __always_inline bool read_tcp(struct packet *p, u8 *tcp, u32 transport, u32 total)
 {
-	u8 h[60];
-	u32 transport, total;
-
-	if (skb->len < 40)
-		return false;
-	__builtin_memset(h, 0, sizeof(h));
-	if (bpf_skb_load_bytes(skb, 0, h, 40))
-		return false;
-	if (h[0] >> 4 == 4) {
-		if (h[9] != IPPROTO_TCP)
-			return false;
-		transport = (h[0] & 15) * 4;
-	} else {
-		if (h[6] != IPPROTO_TCP)
-			return false;
-		transport = 40;
-	}
-	if (transport != 20 && bpf_skb_load_bytes(skb, transport, h + 20, 20))
-		return false;
-	total = skb->len;
-	p->source = (u16)h[20] << 8 | h[21];
-	p->dest = (u16)h[22] << 8 | h[23];
-	p->seq = (u32)h[24] << 24 | (u32)h[25] << 16 | (u32)h[26] << 8 | h[27];
-	p->offset = transport + (h[32] >> 4) * 4;
-	p->fin = h[33] & 1;
+	p->seq = (u32)tcp[4] << 24 | (u32)tcp[5] << 16 | (u32)tcp[6] << 8 | tcp[7];
+	p->offset = transport + (tcp[12] >> 4) * 4;
+	p->fin = tcp[13] & 1;
 	if (p->offset > total)
 		return false;
 	p->length = total - p->offset;
 	return true;
+}
+
+/* As `dissect`, of headers that do not lie in one piece or have options. */
+static __noinline bool dissect_slowly(struct __sk_buff *skb, struct packet *p)
+{
+	u8 ip[40] = {}, tcp[20] = {};
+	u32 transport;
+
+	if (bpf_skb_load_bytes(skb, 0, ip, sizeof(ip)))
+		return false;
+	if (ip[0] >> 4 == 4) {
+		if (ip[9] != IPPROTO_TCP)
+			return false;
+		transport = (ip[0] & 15) * 4;
+	} else {
+		if (ip[6] != IPPROTO_TCP)
+			return false;
+		transport = 40;
+	}
+	if (bpf_skb_load_bytes(skb, transport, tcp, sizeof(tcp)))
+		return false;
+	return read_tcp(p, tcp, transport, skb->len);
+}
+
+/* Reads the headers of a TCP segment; false for anything else. */
+static __always_inline bool dissect(struct __sk_buff *skb, struct packet *p)
+{
+	u8 *ip = (u8 *)(long)skb->data, *end = (u8 *)(long)skb->data_end;
+
+	if (ip + 40 > end)
+		return dissect_slowly(skb, p);
+	if (ip[0] == 0x45)
+		return ip[9] == IPPROTO_TCP && read_tcp(p, ip + 20, 20, skb->len);
+	if (ip + 60 > end || ip[0] >> 4 != 6)
+		return dissect_slowly(skb, p);
+	return ip[6] == IPPROTO_TCP && read_tcp(p, ip + 40, 40, skb->len);
 }
 
 /* Socket fields may only be read at constant offsets; the barrier keeps clang
@@ -120,57 +133,69 @@ static __always_inline bool enter(struct direction *d)
 	return false;
 }
 
+/* Not known: does it speak HTTP? A request tells who is who; so does a response
+ * when we came late. */
+static __always_inline struct connection *meet(struct __sk_buff *skb, struct packet *p, bool egress)
+{
+	bool request = looks_like(skb, p->offset, p->length, 0, true);
+	struct connection *c = NULL;
+	struct bpf_sock *sk;
+	struct scratch *s;
+
+	if (!request && !looks_like(skb, p->offset, p->length, 1, true))
+		return NULL;
+	sk = skb->sk;
+	if (!sk)
+		return NULL;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return NULL;
+	s = take();
+	if (!s)
+		return NULL;
+	c = adopt(s, sk, request == egress);
+	give_back(s);
+	return c;
+}
+
+static __always_inline void advance(struct __sk_buff *skb, struct connection *c, u32 which, struct packet *p)
+{
+	struct segment g = { .skb = skb, .c = c, .which = which };
+
+	g.s = take();
+	if (!g.s)
+		return;
+	g.seq = p->seq;
+	g.end = p->seq + p->length;
+	g.offset = p->offset;
+	parse(&g);
+	give_back(g.s);
+}
+
 static __always_inline int segment(struct __sk_buff *skb, bool egress)
 {
 	struct bpf_sock *sk = skb->sk;
 	struct connection *c;
-	struct packet p = {};
-	struct segment g = {};
 	struct direction *d;
-	u32 which;
+	struct packet p;
+	u32 which, end;
 
 	if (!sk || !dissect(skb, &p) || (!p.length && !p.fin))
 		return 1;
-	sk = bpf_sk_fullsock(sk);
-	if (!sk)
-		return 1;
 	c = bpf_sk_storage_get(&connections, sk, NULL, 0);
-	if (!c) {
-		/* Not known: does it speak HTTP? A request tells who is who; so does
-		 * a response when we came late. */
-		bool request = p.length && looks_like(skb, p.offset, p.length, 0, true);
-
-		if (!request && !(p.length && looks_like(skb, p.offset, p.length, 1, true)))
-			return 1;
-		g.s = take();
-		if (!g.s)
-			return 1;
-		c = adopt(g.s, sk, request == egress);
-		if (!c) {
-			give_back(g.s);
-			return 1;
-		}
-	}
+	if (!c && p.length)
+		c = meet(skb, &p, egress);
+	if (!c)
+		return 1;
 	which = (c->key.role == HTTP_ROLE_CLIENT) != egress;
 	d = &c->dir[which];
-	if (d->phase == PHASE_DONE || !enter(d))
-		goto out;
-	if (!g.s)
-		g.s = take();
-	if (g.s) {
-		g.skb = skb;
-		g.c = c;
-		g.which = which;
-		g.seq = p.seq;
-		g.end = p.seq + p.length;
-		g.offset = p.offset;
-		g.now = bpf_ktime_get_ns();
-		parse(&g, p.fin);
-	}
+	if (d->phase == PHASE_DONE || (!p.length && d->phase != PHASE_CLOSE) || !enter(d))
+		return 1;
+	end = p.seq + p.length;
+	if (p.length && d->phase < PHASE_CLOSE && !within_body(c, which, p.seq, end))
+		advance(skb, c, which, &p);
+	close_body(c, which, end, p.fin);
 	__sync_lock_test_and_set(&d->busy, 0);
-out:
-	if (g.s)
-		give_back(g.s);
 	return 1;
 }
 
@@ -193,22 +218,17 @@ SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(http_destroy, struct sock *sk)
 {
 	struct connection *c = bpf_sk_storage_get(&connections, sk, NULL, 0);
-	struct scratch *s;
 	u64 now;
 	u32 i;
 
 	if (!c)
 		return 0;
-	s = take();
-	if (!s)
-		return 0;
 	now = bpf_ktime_get_ns();
 	if (c->current_valid)
-		response_done(s, c, now); /* its status was seen, its end was not */
+		response_done(c, now); /* its status was seen, its end was not */
 	for (i = 0; i < PENDING + 1 && pop(c); i++) {
 		c->first_byte = 0;
-		finish(s, c, 0, 0, now);
+		finish(c, 0, 0, now);
 	}
-	give_back(s);
 	return 0;
 }

@@ -21,15 +21,18 @@ static __always_inline u8 byte(struct scratch *s, u32 at)
 	return s->buffer[at & (BUFFER - 1)];
 }
 
-/* Index of the lowest set byte of a word whose bytes are 0x80 or 0. */
+/* 0x80 in the lowest byte that is a line feed; bytes above it may be marked wrongly. */
+static __always_inline u64 line_feeds(u64 w)
+{
+	u64 x = w ^ 0x0a0a0a0a0a0a0a0aULL;
+
+	return (x - 0x0101010101010101ULL) & ~x & 0x8080808080808080ULL;
+}
+
+/* Index of the lowest byte marked, without a branch: line ends are hard to predict. */
 static __always_inline u32 lowest(u64 marks)
 {
-	u32 at = 0;
-
-	if (!(marks & FIRST(4))) { at += 4; marks >>= 32; }
-	if (!(marks & FIRST(2))) { at += 2; marks >>= 16; }
-	if (!(marks & FIRST(1))) at += 1;
-	return at;
+	return ((((marks & -marks) - 1) & 0x0101010101010101ULL) * 0x0101010101010101ULL >> 56) - 1;
 }
 
 static __always_inline u32 method_of(u64 w, u32 *length)
@@ -189,6 +192,50 @@ __noinline int header_line(struct scratch *s, struct direction *d, u32 start, u3
 			d->chunked = 1;
 	}
 	return 0;
+}
+
+/* Whether a header line starting with these two words may frame the message. */
+static __always_inline bool frames(u64 w, u64 w2)
+{
+	w |= LOWER;
+	if (w == LITERAL8('c', 'o', 'n', 't', 'e', 'n', 't', '-'))
+		return (u8)(w2 | 0x20) == 'l';
+	return w == LITERAL8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r');
+}
+
+/*
+ * Passes over whole header lines that frame nothing, from the start of one on.
+ * Returns the start of the line where it stops in the upper half, and how far
+ * that line was searched in the lower.
+ */
+__noinline u64 pass_lines(struct scratch *s, u64 at, u64 filled)
+{
+	u64 line, w, marks;
+	u32 i;
+
+	at &= BUFFER - 1;
+	line = at;
+	if (!s)
+		return 0;
+	w = word(s, at);
+	for (i = 0; i < PASS; i++) {
+		if (at == line && ((u8)w == '\r' || (u8)w == '\n' || frames(w, word(s, at + 8))))
+			break;
+		marks = line_feeds(w);
+		if (marks) {
+			u64 next = at + lowest(marks) + 1;
+
+			if (next > filled)
+				break;
+			line = at = next & (BUFFER - 1);
+		} else {
+			at = (at + 8) & (BUFFER - 1);
+			if (at >= filled)
+				break;
+		}
+		w = word(s, at);
+	}
+	return line << 32 | at;
 }
 
 __noinline u64 chunk_size(struct scratch *s, u32 start, u32 end)

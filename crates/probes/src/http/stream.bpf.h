@@ -22,12 +22,12 @@ static __always_inline void next_message(struct direction *d)
 	d->message = d->next;
 }
 
-static __always_inline void response_done(struct scratch *s, struct connection *c, u64 now)
+static __always_inline void response_done(struct connection *c, u64 now)
 {
 	struct direction *d = &c->dir[1];
 
 	if (c->current_valid)
-		finish(s, c, d->status, d->next - d->message, now);
+		finish(c, d->status, d->next - d->message, now);
 	c->current_valid = 0;
 }
 
@@ -52,7 +52,7 @@ static __always_inline void request_head_done(struct connection *c)
 	}
 }
 
-static __always_inline void response_head_done(struct scratch *s, struct connection *c, u64 now)
+static __always_inline void response_head_done(struct connection *c, u64 now)
 {
 	struct direction *d = &c->dir[1];
 	u32 status = d->status;
@@ -68,10 +68,10 @@ static __always_inline void response_head_done(struct scratch *s, struct connect
 		lose(HTTP_LOST_ORPHAN);
 	tunnel = status == 101 || (c->current_valid && c->current.method == HTTP_CONNECT && status / 100 == 2);
 	if (tunnel) {
-		response_done(s, c, now);
+		response_done(c, now);
 		c->dir[0].phase = d->phase = PHASE_DONE;
 	} else if ((c->current_valid && c->current.method == HTTP_HEAD) || status == 204 || status == 304) {
-		response_done(s, c, now);
+		response_done(c, now);
 		next_message(d);
 	} else if (d->chunked) {
 		d->phase = PHASE_CHUNK;
@@ -79,7 +79,7 @@ static __always_inline void response_head_done(struct scratch *s, struct connect
 		d->phase = PHASE_BODY;
 		leap(d);
 	} else if (d->has_length) {
-		response_done(s, c, now);
+		response_done(c, now);
 		next_message(d);
 	} else {
 		d->phase = PHASE_CLOSE;
@@ -87,14 +87,12 @@ static __always_inline void response_head_done(struct scratch *s, struct connect
 }
 
 /* A message has all its bytes. */
-static __always_inline void message_done(struct scratch *s, struct connection *c, u32 which, u64 now)
+static __always_inline void message_done(struct connection *c, u32 which, u64 now)
 {
 	if (which)
-		response_done(s, c, now);
+		response_done(c, now);
 	next_message(&c->dir[which]);
 }
-
-
 
 /* ---- a segment -------------------------------------------------------- */
 
@@ -146,7 +144,7 @@ __noinline int line(struct scratch *s, struct connection *c, u64 span, u64 now, 
 		if (start != end)
 			header_line(s, d, start, end);
 		else if (which)
-			response_head_done(s, c, now);
+			response_head_done(c, now);
 		else
 			request_head_done(c);
 		return 1;
@@ -162,33 +160,33 @@ __noinline int line(struct scratch *s, struct connection *c, u64 span, u64 now, 
 		return 1;
 	case PHASE_TRAILER:
 		if (start == end)
-			message_done(s, c, which, now);
+			message_done(c, which, now);
 		return 1;
 	}
 	return 0;
 }
 
 /* Puts the carried beginning of a line at the front of the buffer. */
-__noinline int take_carry(struct scratch *s, struct direction *d)
+__noinline int take_carry(struct scratch *s, struct connection *c, u32 which)
 {
 	u32 i;
 
-	if (!s || !d)
+	if (!s || !c)
 		return 0;
 	for (i = 0; i < CARRY / 8; i++)
-		*(u64 *)&s->buffer[i * 8] = *(u64 *)&d->carry[i * 8];
+		*(u64 *)&s->buffer[i * 8] = *(u64 *)&c->carry[which & 1][i * 8];
 	return 0;
 }
 
 /* Keeps the beginning of a line whose end comes in a later segment. */
-__noinline int keep_carry(struct scratch *s, struct direction *d, u32 from)
+__noinline int keep_carry(struct scratch *s, struct connection *c, u32 which, u32 from)
 {
 	u32 i;
 
-	if (!s || !d)
+	if (!s || !c)
 		return 0;
 	for (i = 0; i < CARRY / 8; i++)
-		*(u64 *)&d->carry[i * 8] = word(s, from + i * 8);
+		*(u64 *)&c->carry[which & 1][i * 8] = word(s, from + i * 8);
 	return 0;
 }
 
@@ -200,7 +198,7 @@ static __always_inline bool fill(struct segment *g, struct direction *d)
 	u32 from = g->offset + (d->next - g->seq);
 
 	if (carried)
-		take_carry(g->s, d);
+		take_carry(g->s, g->c, g->which);
 	if (length > WINDOW)
 		length = WINDOW;
 	/* The verifier wants the bounds on the very registers that are used, and that
@@ -233,8 +231,7 @@ __noinline u32 line_feed(struct scratch *s, u32 at)
 		return at;
 #pragma unroll
 	for (i = 0; i < WORDS; i++) {
-		u64 x = word(s, at + i * 8) ^ 0x0a0a0a0a0a0a0a0aULL;
-		u64 marks = (x - 0x0101010101010101ULL) & ~x & 0x8080808080808080ULL;
+		u64 marks = line_feeds(word(s, at + i * 8));
 
 		if (marks)
 			return at + i * 8 + lowest(marks);
@@ -271,7 +268,7 @@ static __always_inline long cut_line(struct segment *g, struct direction *d)
 			return give_up(d);
 		d->skip_line = 1;
 	} else if (!d->skip_line) {
-		keep_carry(g->s, d, g->line);
+		keep_carry(g->s, g->c, g->which, g->line);
 		d->carry_length = length;
 	}
 	g->filled = 0;
@@ -290,7 +287,7 @@ static long step(u32 i, struct segment *g)
 		if (d->length)
 			leap(d);
 		else
-			message_done(g->s, g->c, g->which & 1, g->now);
+			message_done(g->c, g->which & 1, g->now);
 		return 0;
 	}
 	if (d->phase == PHASE_LOST || d->phase >= PHASE_CLOSE || (s32)(g->end - d->next) <= 0)
@@ -305,6 +302,15 @@ static long step(u32 i, struct segment *g)
 	if (d->phase == PHASE_FIRST && g->line == g->at && !d->skip_line) {
 		d->message_start = g->now;
 		d->message = g->base + g->line;
+	}
+	if (d->phase == PHASE_HEADER && g->line == g->at && !d->skip_line) {
+		u64 passed = pass_lines(g->s, g->at, g->filled);
+
+		g->line = passed >> 32;
+		g->at = (u32)passed;
+		d->next = g->base + g->line;
+		if (g->line >= g->filled)
+			return 0; /* to the next bytes, if there are any */
 	}
 	feed = line_feed(g->s, g->at);
 	if (feed >= g->filled)
@@ -395,25 +401,44 @@ static __always_inline bool in_step(struct segment *g, struct direction *d)
 	return true;
 }
 
-static __always_inline void parse(struct segment *g, bool fin)
+/* Bytes within a body, or its last ones: nothing of them is looked at. */
+static __always_inline bool within_body(struct connection *c, u32 which, u32 seq, u32 end)
+{
+	struct direction *d = &c->dir[which & 1];
+	s32 left = (s32)(d->next - end);
+
+	if (d->phase != PHASE_BODY || left < 0 || (s32)(seq - d->next) > 0)
+		return false;
+	if (!left && d->length)
+		return false; /* a body that is more than one leap */
+	if (!left)
+		message_done(c, which & 1, bpf_ktime_get_ns());
+	d->stalled = 0;
+	return true;
+}
+
+static __always_inline void parse(struct segment *g)
 {
 	struct direction *d = &g->c->dir[g->which & 1];
-	long steps;
 
-	if (d->phase == PHASE_DONE)
-		return;
-	if (d->phase == PHASE_CLOSE) {
-		if ((s32)(g->end - d->next) > 0)
-			d->next = g->end;
-	} else if (g->end != g->seq && in_step(g, d)) {
-		steps = bpf_loop(MAX_STEPS, step, g, 0);
-		if (steps >= MAX_STEPS) {
-			lose(HTTP_LOST_LONG);
-			give_up(d);
-		}
+	g->now = bpf_ktime_get_ns();
+	if (in_step(g, d) && bpf_loop(MAX_STEPS, step, g, 0) >= MAX_STEPS) {
+		lose(HTTP_LOST_LONG);
+		give_up(d);
 	}
-	if (fin && g->which && d->phase == PHASE_CLOSE) {
-		response_done(g->s, g->c, g->now);
+}
+
+/* A body that ends with the connection goes on to here, or ends here. */
+static __always_inline void close_body(struct connection *c, u32 which, u32 end, bool fin)
+{
+	struct direction *d = &c->dir[which & 1];
+
+	if (d->phase != PHASE_CLOSE)
+		return;
+	if ((s32)(end - d->next) > 0)
+		d->next = end;
+	if (fin && which) {
+		response_done(c, bpf_ktime_get_ns());
 		next_message(d);
 	}
 }
