@@ -1,0 +1,94 @@
+//! A synchronous line to the kernel: one question, all its answers.
+
+use std::io;
+
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, NetlinkSerializable,
+};
+use netlink_sys::{Socket, SocketAddr};
+
+use crate::{Error, Result};
+
+/// Asks one netlink family for all entries of a kind.
+pub(crate) fn dump<M>(family: isize, what: &'static str, question: M) -> Result<Vec<M>>
+where
+    M: NetlinkSerializable + NetlinkDeserializable,
+{
+    exchange(family, what, question, NLM_F_REQUEST | NLM_F_DUMP)
+}
+
+/// Asks one question that has one answer.
+pub(crate) fn ask<M>(family: isize, what: &'static str, question: M) -> Result<Vec<M>>
+where
+    M: NetlinkSerializable + NetlinkDeserializable,
+{
+    exchange(family, what, question, NLM_F_REQUEST)
+}
+
+fn exchange<M>(family: isize, what: &'static str, question: M, flags: u16) -> Result<Vec<M>>
+where
+    M: NetlinkSerializable + NetlinkDeserializable,
+{
+    let failed = |source| Error::Netlink { what, source };
+    let socket = Socket::new(family).map_err(failed)?;
+    socket.connect(&SocketAddr::new(0, 0)).map_err(failed)?;
+    // A dump is then filtered by what its header asks for, not sent whole.
+    socket.set_netlink_get_strict_chk(true).map_err(failed)?;
+    socket.send(&frame(question, flags), 0).map_err(failed)?;
+    let mut answers = Vec::new();
+    loop {
+        let (bytes, _) = socket.recv_from_full().map_err(failed)?;
+        if read_part(&bytes, what, &mut answers)? || flags & NLM_F_DUMP == 0 {
+            return Ok(answers);
+        }
+    }
+}
+
+fn frame<M: NetlinkSerializable>(question: M, flags: u16) -> Vec<u8> {
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(question));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
+/// Reads one datagram of answers; says whether it was the last.
+fn read_part<M: NetlinkDeserializable>(
+    bytes: &[u8],
+    what: &'static str,
+    answers: &mut Vec<M>,
+) -> Result<bool> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let message = NetlinkMessage::<M>::deserialize(rest)
+            .map_err(|why| Error::Malformed { what, why: why.to_string() })?;
+        let length = message.header.length as usize;
+        match message.payload {
+            NetlinkPayload::Done(_) => return Ok(true),
+            NetlinkPayload::Error(error) => match error.code {
+                None => return Ok(true),
+                Some(_) => return Err(Error::Netlink { what, source: error.to_io() }),
+            },
+            NetlinkPayload::InnerMessage(inner) => answers.push(inner),
+            _ => {}
+        }
+        // Messages are padded to four bytes; the last one need not be.
+        rest = rest.get(length.max(1).next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(false)
+}
+
+/// Whether an error of the kernel means "no such thing here" rather than a fault:
+/// a family, a queue or a table that this kernel was built without.
+pub(crate) fn absent(error: &Error) -> bool {
+    let Error::Netlink { source, .. } = error else { return false };
+    source.kind() == io::ErrorKind::NotFound
+        || source.kind() == io::ErrorKind::Unsupported
+        || source.raw_os_error().is_some_and(|code| NOT_BUILT.contains(&code))
+}
+
+/// `EPROTONOSUPPORT`, `EAFNOSUPPORT`, `EOPNOTSUPP`.
+const NOT_BUILT: [i32; 3] = [93, 97, 95];

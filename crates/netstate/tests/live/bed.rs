@@ -1,0 +1,131 @@
+//! The bed: a client, a node and two pods in namespaces of their own.
+//!
+//! ```text
+//! client                node                              pods
+//! eth0 10.1.0.2 ─── c0 10.1.0.1   br0 10.2.0.1 ─┬─ p1 ─── eth0 10.2.0.2
+//!                                               └─ p2 ─── eth0 10.2.0.3
+//! ```
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use taproot_netstate::{NetState, inside};
+
+/// How long a connection is tried.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Who is in the bed, by short names.
+pub(crate) const WHO: [&str; 4] = ["client", "node", "pod1", "pod2"];
+
+/// The namespaces; removed at the end.
+pub(crate) struct Bed {
+    run: u32,
+}
+
+/// Waits until no other test of this kind runs on the machine: they share the
+/// kernel's trace events and the names of their namespaces.
+pub(crate) fn alone() -> File {
+    let path = std::env::temp_dir().join("taproot-netstate-test.lock");
+    let file = File::create(path).expect("the temporary folder is writable");
+    file.lock().expect("locked");
+    file
+}
+
+impl Bed {
+    /// Makes the bed with everything working.
+    pub(crate) fn make() -> Self {
+        let bed = Self { run: std::process::id() };
+        for who in WHO {
+            shell(&format!("ip netns add {}", bed.name(who)));
+            bed.run(who, "ip link set lo up; sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+        }
+        bed.cable("client", "c0", "10.1.0.2/24", "10.1.0.1");
+        bed.run("node", "ip link add br0 type bridge; ip link set br0 up; ip addr add 10.1.0.1/24 dev c0; ip addr add 10.2.0.1/24 dev br0");
+        bed.cable("pod1", "p1", "10.2.0.2/24", "10.2.0.1");
+        bed.cable("pod2", "p2", "10.2.0.3/24", "10.2.0.1");
+        bed.run("node", "ip link set p1 master br0; ip link set p2 master br0");
+        bed.run("node", "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.neigh.br0.retrans_time_ms=50; sysctl -qw net.bridge.bridge-nf-call-iptables=0 || true");
+        bed
+    }
+
+    /// Lays a cable from somebody's `eth0` to the node.
+    fn cable(&self, who: &str, port: &str, address: &str, router: &str) {
+        let (own, node) = (self.name(who), self.name("node"));
+        shell(&format!("ip link add {port} netns {node} type veth peer name eth0 netns {own}"));
+        self.run("node", &format!("ip link set {port} up"));
+        self.run(who, &format!("ip addr add {address} dev eth0; ip link set eth0 up"));
+        self.run(who, &format!("ip route add default via {router}"));
+    }
+
+    fn name(&self, who: &str) -> String {
+        format!("tpn{}-{who}", self.run)
+    }
+
+    /// The file that stands for somebody's namespace.
+    pub(crate) fn path(&self, who: &str) -> PathBuf {
+        Path::new("/run/netns").join(self.name(who))
+    }
+
+    /// Runs shell commands in somebody's namespace.
+    pub(crate) fn run(&self, who: &str, commands: &str) {
+        let output = Command::new("ip")
+            .args(["netns", "exec", &self.name(who), "sh", "-ec", commands])
+            .output()
+            .expect("ip runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{who}: {commands}: {said}");
+    }
+
+    /// Somebody's state.
+    pub(crate) fn state(&self, who: &str) -> NetState {
+        NetState::read(&self.path(who)).expect("the state is read")
+    }
+
+    /// Does something in somebody's namespace.
+    pub(crate) fn within<T: Send>(&self, who: &str, task: impl FnOnce() -> T + Send) -> T {
+        inside(&self.path(who), task).expect("the namespace is entered")
+    }
+
+    /// A TCP listener in somebody's namespace.
+    pub(crate) fn listen(&self, who: &str, at: &str) -> TcpListener {
+        self.within(who, || TcpListener::bind(at).expect("bound"))
+    }
+
+    /// A UDP socket in somebody's namespace.
+    pub(crate) fn udp(&self, who: &str, at: &str) -> UdpSocket {
+        self.within(who, || UdpSocket::bind(at).expect("bound"))
+    }
+
+    /// Tries a TCP connection.
+    pub(crate) fn connect(&self, who: &str, to: &str) -> Option<TcpStream> {
+        let to: SocketAddr = to.parse().expect("an address");
+        self.within(who, || TcpStream::connect_timeout(&to, PATIENCE).ok())
+    }
+
+    /// Sends UDP packets from a local address; what cannot be sent is lost.
+    pub(crate) fn send(&self, who: &str, from: &str, to: &str, size: usize, count: usize) {
+        self.within(who, || {
+            let socket = UdpSocket::bind(from).expect("bound");
+            for _ in 0..count {
+                // A fault may refuse the packet at once: that is the point.
+                let _ = socket.send_to(&vec![b'x'; size], to);
+            }
+        });
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        for who in WHO {
+            shell(&format!("ip netns del {}", self.name(who)));
+        }
+    }
+}
+
+fn shell(command: &str) {
+    let status = Command::new("sh").args(["-c", command]).status();
+    assert!(status.is_ok_and(|status| status.success()), "{command}");
+}
