@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod advice;
+pub mod attribute;
 mod blind;
 pub mod bound;
 mod diagnose;
