@@ -40,6 +40,7 @@ pub mod dns;
 pub mod exchange;
 pub mod http1;
 pub mod keys;
+pub mod mysql;
 pub mod names;
 pub mod postgres;
 pub mod protocol;

@@ -28,9 +28,9 @@ impl Pairing {
         }
         let asked = self.waiting.get(key, start);
         // Servers may leave the question out of an error.
-        let same =
-            |(call, ()): &&mut (Call, ())| message.name.is_none() || call.target == message.name;
-        if asked.filter(same).is_none() {
+        let other =
+            |(call, ()): &mut (Call, ())| message.name.is_some() && call.target != message.name;
+        if asked.is_none_or(other) {
             return;
         }
         let Some((mut call, ())) = self.waiting.take(key, start) else { return };

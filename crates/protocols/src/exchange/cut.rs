@@ -45,6 +45,11 @@ impl<M> Cutter<M> {
         self.passing = None;
     }
 
+    /// Whether the front of the view is the front of a message.
+    pub(crate) fn is_free(&self) -> bool {
+        self.passing.is_none()
+    }
+
     /// Takes a step. `length` gives the whole size from the header, or `None`
     /// where it makes no sense; `read` gets the size and what there is of the
     /// message, at most the wanted bytes unless more came along.

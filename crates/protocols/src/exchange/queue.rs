@@ -118,9 +118,9 @@ impl<X> Queue<X> {
         self.waiting.len()
     }
 
-    /// The newest that waits.
-    pub(crate) fn newest(&mut self) -> Option<&mut (Call, X)> {
-        self.waiting.back_mut()
+    /// The call that has waited longest, whether or not its answer has begun.
+    pub(crate) fn oldest(&mut self) -> Option<&mut (Call, X)> {
+        self.waiting.front_mut()
     }
 
     /// Bytes were lost on `side`.

@@ -26,20 +26,23 @@ impl<K, X> Default for Table<K, X> {
 impl<K: Hash + Eq + Ord + Copy, X> Table<K, X> {
     /// A request comes. One that waited under the same number was answered
     /// unseen: numbers are used again only after the answer.
-    pub(crate) fn ask(&mut self, key: K, mut call: Call, more: X, records: &mut Vec<Call>) {
+    pub(crate) fn ask(&mut self, key: K, call: Call, more: X, records: &mut Vec<Call>) {
         if self.server_closed {
             records.push(call);
             return;
         }
-        if self.waiting.len() >= MOST && !self.waiting.contains_key(&key) {
-            call.outcome = Outcome::Unseen;
-            records.push(call);
-            return;
+        if self.waiting.len() >= MOST {
+            self.flush(&Outcome::Unseen, records);
         }
         if let Some((mut old, _)) = self.waiting.insert(key, (call, more)) {
             old.outcome = Outcome::Unseen;
             records.push(old);
         }
+    }
+
+    /// Whether a call waits under that number.
+    pub(crate) fn contains(&self, key: K) -> bool {
+        self.waiting.contains_key(&key)
     }
 
     /// The call under that number, if it began before `time`.
@@ -59,6 +62,14 @@ impl<K: Hash + Eq + Ord + Copy, X> Table<K, X> {
         let mut old: Vec<_> = old.collect();
         old.sort_unstable_by_key(|(key, _)| *key);
         records.extend(old.into_iter().map(|(_, (call, _))| call));
+    }
+
+    /// Bytes were lost, and numbers are never used again: what waits may still be
+    /// answered, but if it is not, its answer may have been among them.
+    pub(crate) fn doubt(&mut self) {
+        for (call, _) in self.waiting.values_mut() {
+            call.outcome = Outcome::Unseen;
+        }
     }
 
     /// Bytes were lost: any answer may have been among them, and numbers may have

@@ -81,14 +81,19 @@ impl Framer {
         self.typed(view, kind, client_part)
     }
 
-    pub(super) fn server(&mut self, view: &View<'_>) -> Step<Timed<Part>> {
+    /// `idle`: nothing waits, so what comes belongs to no answer.
+    pub(super) fn server(&mut self, view: &View<'_>, idle: bool) -> Step<Timed<Part>> {
         let kind = |kind| match kind {
             b'C' | b'E' | b'I' | b's' | b'Z' => Kind::Read,
             b'R' | b'K' | b'S' | b'N' | b'A' | b'1' | b'2' | b'3' | b'n' | b't' | b'T' | b'D'
             | b'G' | b'H' | b'W' | b'd' | b'c' | b'V' | b'v' => Kind::Pass,
             _ => Kind::Bad,
         };
-        self.typed(view, kind, server_part)
+        let step = self.typed(view, kind, server_part);
+        if idle && self.passing.is_none() {
+            *self = Self::default();
+        }
+        step
     }
 
     /// Messages behind a type byte and four bytes of length.

@@ -38,7 +38,7 @@ impl Protocol for Postgres {
         match side {
             Side::Client => self.framers[0].client(view),
             Side::Server if self.pairing.asked_for_encryption() => frame::encryption_reply(view),
-            Side::Server => self.framers[1].server(view),
+            Side::Server => self.framers[1].server(view, self.pairing.is_idle()),
         }
     }
 

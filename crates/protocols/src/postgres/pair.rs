@@ -47,6 +47,10 @@ impl Pairing {
         self.left
     }
 
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.len() == 0
+    }
+
     pub(super) fn asked_for_encryption(&self) -> bool {
         self.encryption
     }

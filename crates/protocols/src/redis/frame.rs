@@ -345,9 +345,8 @@ fn array(line: &[u8], rest: &[u8]) -> Recognition {
             let length = length.or_zero() as usize;
             match after.get(end + 1..end + 1 + length) {
                 Some(word) if commands::find(word).is_some() => Recognition::Yes(Side::Client),
-                Some(_) => Recognition::Yes(Side::Server),
                 None if length <= commands::LONGEST => Recognition::Short,
-                None => Recognition::Yes(Side::Server),
+                _ => Recognition::Yes(Side::Server),
             }
         }
         (_, [next, ..]) => yes_if(is_type(*next)),

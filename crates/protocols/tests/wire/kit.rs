@@ -37,7 +37,7 @@ impl<P: Protocol + Default> Tap<P> {
         Self { connection, at: [0, 0], time: 0, records: Vec::new() }
     }
 
-    fn late() -> Self {
+    pub(crate) fn late() -> Self {
         let connection = Connection::joined_late(P::default(), Limits::in_order());
         Self { connection, at: [77, 7700], ..Self::new() }
     }
@@ -68,10 +68,15 @@ impl<P: Protocol + Default> Tap<P> {
         assert!(self.connection.memory() < 4 << 20, "memory is bounded");
     }
 
+    /// A write that the tap never saw.
+    pub(crate) fn miss(&mut self, side: Side, bytes: &[u8]) {
+        self.at[side as usize] += bytes.len() as u64;
+    }
+
     fn meet(&mut self, side: Side, bytes: &[u8], fate: Fate) {
         match fate {
             Fate::Whole => self.push(side, bytes, bytes.len()),
-            Fate::Missed => self.at[side as usize] += bytes.len() as u64,
+            Fate::Missed => self.miss(side, bytes),
             Fate::Half => self.push(side, bytes, bytes.len() / 2),
         }
     }
@@ -231,7 +236,9 @@ fn mutilated<P: Protocol + Default>(script: &[Write]) {
                     1 => bytes.insert(at.min(bytes.len()), random(256) as u8),
                     2 => bytes.extend_from_within(at.min(bytes.len())..),
                     _ => {
-                        bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = random(256) as u8)
+                        if let Some(byte) = bytes.get_mut(at) {
+                            *byte = random(256) as u8;
+                        }
                     }
                 }
             }

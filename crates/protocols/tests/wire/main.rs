@@ -3,5 +3,6 @@
 
 mod dns;
 mod kit;
+mod mysql;
 mod postgres;
 mod redis;
