@@ -31,7 +31,7 @@ impl Half {
     }
 
     /// Looks for a piece that begins with a message of `side`.
-    fn search<P: Protocol>(&mut self, side: Side) -> Found {
+    fn search<P: Protocol>(&mut self, protocol: &P, side: Side) -> Found {
         loop {
             let view = self.stream.view();
             if view.bytes.is_empty() {
@@ -39,7 +39,7 @@ impl Half {
                 return Found::Hole(kind, view.time);
             }
             if view.boundary {
-                match P::recognise(view.bytes) {
+                match protocol.resumes(side, view.bytes) {
                     Recognition::Yes(found) if found == side => {
                         self.searching = false;
                         return Found::Message;
@@ -156,7 +156,7 @@ impl<P: Protocol> Connection<P> {
             return false;
         }
         if half.searching {
-            match half.search::<P>(side) {
+            match half.search(&self.protocol, side) {
                 Found::Message => {}
                 Found::Nothing => return self.close_once(side, records),
                 Found::Hole(kind, time) => {

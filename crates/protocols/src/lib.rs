@@ -39,6 +39,7 @@ pub mod connection;
 pub mod dns;
 pub mod exchange;
 pub mod http1;
+pub mod http2;
 pub mod keys;
 pub mod mysql;
 pub mod names;

@@ -103,6 +103,13 @@ pub trait Protocol {
     /// found again, and a false yes invents a message.
     fn recognise(bytes: &[u8]) -> Recognition;
 
+    /// Judges bytes that begin a piece of `side` on a connection known to speak this
+    /// protocol, after the place was lost. May lean on what is known of it.
+    fn resumes(&self, side: Side, bytes: &[u8]) -> Recognition {
+        let _ = side;
+        Self::recognise(bytes)
+    }
+
     /// Takes the next step in the stream that `side` writes.
     fn frame(&mut self, side: Side, view: &View<'_>) -> Step<Self::Message>;
 

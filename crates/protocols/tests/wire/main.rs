@@ -2,6 +2,7 @@
 //! with gaps, with truncated copies, and mutilated.
 
 mod dns;
+mod http2;
 mod kit;
 mod mysql;
 mod postgres;
