@@ -37,9 +37,54 @@ pub fn space(key: &[u8]) -> Arc<str> {
     std::str::from_utf8(&joined[..word + 2]).map_or_else(|_| Arc::from("*"), Arc::from)
 }
 
+/// Most parts of a topic that are kept, and the longest of them in bytes.
+const MOST_PARTS: usize = 8;
+const LONGEST_PART: usize = 32;
+
+/// A topic or subject without what only numbers: parts with a digit, and long
+/// ones, are `*`. Wildcards stay.
+///
+/// ```
+/// use taproot_protocols::keys::topic;
+/// assert_eq!(&*topic(b"plant/7/temperature"), "plant/*/temperature");
+/// assert_eq!(&*topic(b"_INBOX.a1b2c3.1"), "_INBOX.*.*");
+/// ```
+pub fn topic(topic: &[u8]) -> Arc<str> {
+    let mut out = String::with_capacity(topic.len().min(128));
+    let is_separator = |byte: &u8| matches!(byte, b'/' | b'.' | b':');
+    let mut rest = topic;
+    for _ in 0..MOST_PARTS {
+        let end = rest.iter().position(is_separator).unwrap_or(rest.len());
+        let part = &rest[..end];
+        let plain = |byte: &u8| byte.is_ascii_alphabetic() || b"_-+#*>$ ".contains(byte);
+        match std::str::from_utf8(part) {
+            Ok(text) if part.len() <= LONGEST_PART && part.iter().all(plain) => out.push_str(text),
+            _ => out.push('*'),
+        }
+        let Some(separator) = rest.get(end) else { return out.into() };
+        out.push(char::from(*separator));
+        rest = &rest[end + 1..];
+    }
+    out.push_str("...");
+    out.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn topics_are_few() {
+        for (raw, expected) in [
+            (&b"home/+/light"[..], "home/+/light"),
+            (b"orders.eu-west.new", "orders.eu-west.new"),
+            (b"user/alice@example.org", "user/*.org"),
+            (b"a/b/c/d/e/f/g/h/i", "a/b/c/d/e/f/g/h/..."),
+            (b"", ""),
+        ] {
+            assert_eq!(&*topic(raw), expected);
+        }
+    }
 
     #[test]
     fn values_do_not_pass() {

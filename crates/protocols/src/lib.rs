@@ -41,6 +41,7 @@ pub mod exchange;
 pub mod http1;
 pub mod http2;
 pub mod keys;
+pub mod memcached;
 pub mod mysql;
 pub mod names;
 pub mod postgres;

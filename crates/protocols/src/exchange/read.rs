@@ -37,10 +37,6 @@ impl<'a> Reader<'a> {
         self.array().map(i32::from_be_bytes)
     }
 
-    pub(crate) fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_be_bytes)
-    }
-
     /// A string that ends with a zero byte; the zero is consumed.
     pub(crate) fn until_zero(&mut self) -> Option<&'a [u8]> {
         let end = memchr::memchr(0, self.0)?;

@@ -4,6 +4,7 @@
 mod dns;
 mod http2;
 mod kit;
+mod memcached;
 mod mysql;
 mod postgres;
 mod redis;
