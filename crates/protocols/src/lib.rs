@@ -40,6 +40,7 @@ pub mod dns;
 pub mod exchange;
 pub mod http1;
 pub mod http2;
+pub mod kafka;
 pub mod keys;
 pub mod memcached;
 pub mod mysql;

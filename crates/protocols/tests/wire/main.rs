@@ -3,6 +3,7 @@
 
 mod dns;
 mod http2;
+mod kafka;
 mod kit;
 mod memcached;
 mod mysql;
