@@ -43,6 +43,7 @@ pub mod http2;
 pub mod kafka;
 pub mod keys;
 pub mod memcached;
+pub mod mongo;
 pub mod mysql;
 pub mod names;
 pub mod postgres;

@@ -6,6 +6,7 @@ mod http2;
 mod kafka;
 mod kit;
 mod memcached;
+mod mongo;
 mod mysql;
 mod postgres;
 mod redis;
