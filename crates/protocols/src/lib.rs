@@ -44,6 +44,7 @@ pub mod kafka;
 pub mod keys;
 pub mod memcached;
 pub mod mongo;
+pub mod mqtt;
 pub mod mysql;
 pub mod names;
 pub mod postgres;

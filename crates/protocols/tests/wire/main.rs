@@ -7,6 +7,7 @@ mod kafka;
 mod kit;
 mod memcached;
 mod mongo;
+mod mqtt;
 mod mysql;
 mod postgres;
 mod redis;
