@@ -47,6 +47,7 @@ pub mod mongo;
 pub mod mqtt;
 pub mod mysql;
 pub mod names;
+pub mod nats;
 pub mod postgres;
 pub mod protocol;
 pub mod redact;

@@ -9,5 +9,6 @@ mod memcached;
 mod mongo;
 mod mqtt;
 mod mysql;
+mod nats;
 mod postgres;
 mod redis;
