@@ -33,10 +33,11 @@ usage: cargo xtask TASK [options]
                         run a command in a virtual machine with a Debian kernel
       --kernel SERIES   6.1 or 6.12 (default 6.12)
       --memory MIB      memory of the guest (default 2048)
+      --cpus N          CPUs of the guest (default 2)
       --timeout SECONDS the guest is stopped after this time (default 600)
       --with FILE       also copy this file, and the libraries it needs (repeatable)
       --env NAME=VALUE  environment of the command (repeatable)
-      --icount          one guest nanosecond is one instruction: repeatable timing
+      --icount          one CPU, and a nanosecond an instruction: repeatable timing
       --icount-shift N  an instruction takes two to the power of N nanoseconds
       --console         show the kernel's console too
   guest-test [-p PACKAGE] [SERIES...]

@@ -327,8 +327,8 @@ pub(crate) struct LabRunArgs {
     /// Output form: the reports, or one JSON line a run and a summary line.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Output,
-    /// Also write all signals of the session to this file.
-    #[arg(long, value_name = "FILE")]
+    /// Also write what each verdict was drawn from to a recording of its own in this folder.
+    #[arg(long, value_name = "DIR")]
     pub(crate) record: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) lab: LabName,

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -11,12 +10,12 @@ use taproot_agent::Options as AgentOptions;
 use taproot_diagnosis::{Evidence, Place, Question, Report, diagnose, render};
 use taproot_lab::state::{Culprit, Truth};
 use taproot_lab::{Fault, Lab, Params};
-use taproot_model::{Signal, Span, Timestamp};
-use taproot_store::recording::{Header, RecordingWriter};
+use taproot_model::{Span, Timestamp};
 
 use crate::args::{LabRunArgs, Output};
 use crate::commands::lab;
-use crate::live::{self, Live, Sink};
+use crate::lab_recorder::Recorder;
+use crate::live::{self, Live};
 
 /// Longest wait for the shop to recover from a fault.
 const RECOVERY: Duration = Duration::from_mins(1);
@@ -88,101 +87,112 @@ pub(crate) fn run(args: &LabRunArgs) -> Result<ExitCode> {
     live::of_lab(&mut options, shop.state_dir())?;
     let recorder = args.record.as_deref().map(Recorder::create).transpose()?;
     let live = Live::start(options, recorder.as_ref().map(Recorder::sink))?;
-    let outcome = run_all(args, &faults, &shop, &live, &interrupted);
+    let stage = Stage {
+        args,
+        shop: &shop,
+        live: &live,
+        recorder: recorder.as_ref(),
+        interrupted: &interrupted,
+    };
+    let outcome = stage.run_all(&faults);
     live.stop()?;
-    recorder.as_ref().map_or(Ok(()), Recorder::finish)?;
     shop.down()?;
     let (runs, discarded) = outcome?;
     Ok(summary(args, &runs, discarded, begin))
 }
 
-fn run_all(
-    args: &LabRunArgs,
-    faults: &[Fault],
-    shop: &Lab,
-    live: &Live,
-    interrupted: &AtomicBool,
-) -> Result<(Vec<Run>, u32)> {
-    let (mut runs, mut discarded) = (Vec::new(), 0);
-    settle(shop, interrupted);
-    for repeat in 1..=args.repeat {
-        for &fault in faults {
-            let Some(run) = tried(args, fault, repeat, shop, live, interrupted, &mut discarded)?
-            else {
-                return Ok((runs, discarded));
-            };
-            if args.output == Output::Json {
-                println!("{}", serde_json::to_string(&run)?);
+/// What every run needs.
+struct Stage<'a> {
+    args: &'a LabRunArgs,
+    shop: &'a Lab,
+    live: &'a Live,
+    recorder: Option<&'a Recorder>,
+    interrupted: &'a AtomicBool,
+}
+
+impl Stage<'_> {
+    /// All runs, and how many were thrown away.
+    fn run_all(&self, faults: &[Fault]) -> Result<(Vec<Run>, u32)> {
+        let (mut runs, mut discarded) = (Vec::new(), 0);
+        settle(self.shop, self.interrupted);
+        for repeat in 1..=self.args.repeat {
+            for &fault in faults {
+                let Some(run) = self.tried(fault, repeat, &mut discarded)? else {
+                    return Ok((runs, discarded));
+                };
+                if self.args.output == Output::Json {
+                    println!("{}", serde_json::to_string(&run)?);
+                }
+                runs.push(run);
             }
-            runs.push(run);
         }
+        Ok((runs, discarded))
     }
-    Ok((runs, discarded))
-}
 
-/// One fault, again where the machine itself spoiled the run. `None` when interrupted.
-fn tried(
-    args: &LabRunArgs,
-    fault: Fault,
-    repeat: u32,
-    shop: &Lab,
-    live: &Live,
-    interrupted: &AtomicBool,
-    discarded: &mut u32,
-) -> Result<Option<Run>> {
-    let mut why = String::new();
-    for _ in 0..TRIES {
-        match one(args, fault, repeat, shop, live, interrupted)? {
-            Try::Done(run) => return Ok(Some(*run)),
-            Try::Interrupted => return Ok(None),
-            Try::Unwell(how) => why = how,
+    /// One fault, again where the machine itself spoiled the run. `None` when interrupted.
+    fn tried(&self, fault: Fault, repeat: u32, discarded: &mut u32) -> Result<Option<Run>> {
+        for left in (0..TRIES).rev() {
+            match self.one(fault, repeat, left == 0)? {
+                Try::Done(run) => return Ok(Some(*run)),
+                Try::Interrupted => break,
+                Try::Unwell(why) => {
+                    *discarded += 1;
+                    let name = fault.name();
+                    eprintln!("taproot: {name}#{repeat} is tried again: without a fault, {why}");
+                    settle(self.shop, self.interrupted);
+                }
+            }
         }
-        *discarded += 1;
-        eprintln!("taproot: {}#{repeat} is tried again: without a fault, {why}", fault.name());
+        Ok(None)
     }
-    bail!("without any fault {why}, {TRIES} times in a row: this machine is too busy to judge")
-}
 
-/// One fault from a healthy shop to a verdict.
-fn one(
-    args: &LabRunArgs,
-    fault: Fault,
-    repeat: u32,
-    shop: &Lab,
-    live: &Live,
-    interrupted: &AtomicBool,
-) -> Result<Try> {
-    let begin = Instant::now();
-    live.forget();
-    let since = Timestamp::now();
-    say(args, &format!("healthy for {} s ...", args.healthy.as_secs()));
-    if live::pause(args.healthy, interrupted) {
-        return Ok(Try::Interrupted);
+    /// One fault from a healthy shop to a verdict; the last try counts in any case.
+    fn one(&self, fault: Fault, repeat: u32, last: bool) -> Result<Try> {
+        let begin = Instant::now();
+        self.live.forget();
+        if let Some(recorder) = self.recorder {
+            recorder.begin(&format!("{}-{repeat}", fault.name()), self.live)?;
+        }
+        let since = Timestamp::now();
+        self.say(&format!("healthy for {} s ...", self.args.healthy.as_secs()));
+        if live::pause(self.args.healthy, self.interrupted) {
+            return Ok(Try::Interrupted);
+        }
+        let unwell = || if last { Ok(None) } else { unwell(self.shop, since) };
+        if let Some(how) = unwell()? {
+            return Ok(Try::Unwell(how));
+        }
+        self.say(&format!("injecting {}: {}", fault.name(), fault.sentence()));
+        let handle = self.shop.inject(fault, &Params::default())?;
+        let truth = handle.truth().clone();
+        let stopped = live::pause(self.args.time, self.interrupted);
+        let report = (!stopped).then(|| ask(self.shop, self.live, &truth, since)).transpose();
+        self.recorder.map_or(Ok(()), Recorder::finish)?;
+        handle.clear()?;
+        let Some(report) = report? else { return Ok(Try::Interrupted) };
+        let spoiled = if fault == Fault::Healthy { unwell()? } else { None };
+        let run = compare(fault, repeat, &truth, &report, begin);
+        self.show(&run, &truth, &report);
+        settle(self.shop, self.interrupted);
+        Ok(spoiled.map_or_else(|| Try::Done(Box::new(run)), Try::Unwell))
     }
-    if let Some(how) = unwell(shop, since)? {
-        settle(shop, interrupted);
-        return Ok(Try::Unwell(how));
+
+    fn show(&self, run: &Run, truth: &Truth, report: &Report) {
+        let right = run.class_right && run.culprit_right;
+        let text = render::text(report);
+        match self.args.output {
+            Output::Table => println!("{}", text.trim_end()),
+            // Whoever reads the line wants to know what was believed, and why.
+            Output::Json if !right => eprintln!("{}", text.trim_end()),
+            Output::Json => {}
+        }
+        let word = if right { "right" } else { "WRONG" };
+        self.say(&format!("truth: {} ({:?}); verdict {word}", truth.class, truth.culprit));
     }
-    say(args, &format!("injecting {}: {}", fault.name(), fault.sentence()));
-    let handle = shop.inject(fault, &Params::default())?;
-    let truth = handle.truth().clone();
-    let stopped = live::pause(args.time, interrupted);
-    let report = (!stopped).then(|| ask(shop, live, &truth, since)).transpose();
-    handle.clear()?;
-    let Some(report) = report? else { return Ok(Try::Interrupted) };
-    let spoiled = if fault == Fault::Healthy { unwell(shop, since)? } else { None };
-    let run = compare(fault, repeat, &truth, &report, begin);
-    let right = run.class_right && run.culprit_right;
-    if args.output == Output::Table {
-        println!("{}", render::text(&report).trim_end());
-    } else if !right {
-        // Whoever reads the line wants to know what was believed, and why.
-        eprintln!("{}", render::text(&report).trim_end());
+
+    fn say(&self, text: &str) {
+        say(self.args, text);
     }
-    let word = if right { "right" } else { "WRONG" };
-    say(args, &format!("truth: {} ({:?}); verdict {word}", truth.class, truth.culprit));
-    settle(shop, interrupted);
-    Ok(spoiled.map_or_else(|| Try::Done(Box::new(run)), Try::Unwell))
 }
 
 /// How users were unwell since then, by the load generator's own count: in whole,
@@ -288,44 +298,6 @@ fn summary(args: &LabRunArgs, runs: &[Run], discarded: u32, begin: Instant) -> E
     }
     let good = all.right == all.runs && all.runs > 0;
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Writes every batch to a recording.
-#[derive(Clone)]
-struct Recorder(Arc<Mutex<Option<RecordingWriter>>>);
-
-impl Recorder {
-    fn create(path: &std::path::Path) -> Result<Self> {
-        let header = Header {
-            agent_version: env!("CARGO_PKG_VERSION").into(),
-            node: "lab-node".into(),
-            clock_offset: taproot_agent::clock_offset(),
-            started: Timestamp::now(),
-            scope: "lab".into(),
-        };
-        let writer = RecordingWriter::create(path, &header)
-            .with_context(|| format!("cannot record to {}", path.display()))?;
-        Ok(Self(Arc::new(Mutex::new(Some(writer)))))
-    }
-
-    fn sink(&self) -> Sink {
-        let shared = self.clone();
-        Box::new(move |batch: &[Signal]| {
-            if let Ok(mut slot) = shared.0.lock()
-                && let Some(writer) = slot.as_mut()
-                && let Err(error) = writer.write(batch)
-            {
-                eprintln!("taproot: the recording ends here: {error}");
-                *slot = None;
-            }
-        })
-    }
-
-    /// Writes the end mark.
-    fn finish(&self) -> Result<()> {
-        let writer = self.0.lock().ok().and_then(|mut slot| slot.take());
-        writer.map_or(Ok(()), |w| w.finish().context("ending the recording"))
-    }
 }
 
 fn say(args: &LabRunArgs, text: &str) {

@@ -4,6 +4,7 @@
 mod args;
 mod bench;
 mod commands;
+mod lab_recorder;
 mod lab_run;
 mod live;
 mod reading;

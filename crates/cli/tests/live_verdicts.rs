@@ -20,7 +20,7 @@ fn all_right(faults: &[&str]) {
     args.extend(["--healthy", healthy, "--time", time]);
     if slow {
         // An emulated CPU does not sustain the usual load.
-        args.extend(["--rps", "5", "--burn", "0.5ms"]);
+        args.extend(["--rps", "10", "--burn", "1ms"]);
     }
     args.extend(faults);
     let output = run(&args);
@@ -39,7 +39,7 @@ fn faults_are_named_with_class_and_culprit() {
     // One fault of each family, to keep the time of a test run; all of them, three
     // times: `taproot lab run --all --repeat 3`.
     if guest_kernel().is_some() {
-        all_right(&["connection-refused", "oom-kill"]);
+        all_right(&["noisy-neighbour", "connection-refused", "oom-kill"]);
     } else {
         all_right(&["healthy", "noisy-neighbour", "connection-refused", "oom-kill", "wrong-route"]);
     }
@@ -48,10 +48,6 @@ fn faults_are_named_with_class_and_culprit() {
 #[test]
 fn the_map_is_the_labs_own_list() {
     need_root!();
-    need!(
-        guest_kernel().is_none(),
-        "on an emulated CPU names come later than the pods that live for seconds"
-    );
     need_commands!("ip", "nft");
     let shop = match Shop::up("topology", &["--extras"]) {
         Ok(shop) => shop,
@@ -101,10 +97,8 @@ fn the_map_is_the_labs_own_list() {
 #[test]
 fn running_out_of_files_is_announced_a_minute_ahead() {
     need_root!();
+    need!(guest_kernel().is_none(), "takes four minutes; runs on the host's kernel");
     need_commands!("ip", "nft");
-    if guest_kernel().is_some() {
-        skip!("takes three minutes of an emulated machine; runs on the host's kernel");
-    }
     let shop = match Shop::up("files", &[]) {
         Ok(shop) => shop,
         Err(why) => skip!("no lab here: {why}"),

@@ -19,6 +19,8 @@ const MARK: &str = "@@taproot ";
 pub(crate) struct Guest {
     /// Memory in MiB.
     pub(crate) memory: u32,
+    /// Its CPUs.
+    pub(crate) cpus: u8,
     /// Where the guest's time comes from.
     pub(crate) clock: Clock,
     /// When it is stopped.
@@ -39,7 +41,13 @@ pub(crate) enum Clock {
 
 impl Default for Guest {
     fn default() -> Self {
-        Self { memory: 2048, clock: Clock::Host, limit: Duration::from_mins(10), console: false }
+        Self {
+            memory: 2048,
+            cpus: 2,
+            clock: Clock::Host,
+            limit: Duration::from_mins(10),
+            console: false,
+        }
     }
 }
 
@@ -98,19 +106,16 @@ impl Guest {
 
     fn qemu(&self, kernel: &Kernel, initramfs: &Path, console: &Path) -> Command {
         let mut qemu = Command::new("qemu-system-x86_64");
-        // One thread runs both CPUs in turn. With a thread for each, a CPU may still
-        // run the breakpoint of an instruction that the other has finished patching,
+        // One thread runs all CPUs in turn. With a thread for each, a CPU may still
+        // run the breakpoint of an instruction that another has finished patching,
         // and the kernel, which relies on the hardware's order there, falls over it:
         // attaching programs under traffic patches static calls all the time.
         qemu.args(["-accel", "tcg,thread=single"]);
-        match self.clock {
-            Clock::Host => qemu.args(["-smp", "2"]),
-            Clock::Instructions(shift) => {
-                qemu.args(["-smp", "1", "-icount", &format!("shift={shift},sleep=off")])
-            }
-        };
+        if let Clock::Instructions(shift) = self.clock {
+            qemu.args(["-icount", &format!("shift={shift},sleep=off")]);
+        }
         qemu.args(["-cpu", "max", "-nodefaults", "-no-reboot", "-display", "none"])
-            .args(["-m", &self.memory.to_string()])
+            .args(["-m", &self.memory.to_string(), "-smp", &self.cpus.to_string()])
             .arg("-kernel")
             .arg(kernel.image())
             .arg("-initrd")

@@ -92,10 +92,13 @@ impl Request {
             match arg.as_str() {
                 "--kernel" => request.series = args.value(&arg)?,
                 "--memory" => request.guest.memory = args.parsed(&arg)?,
+                "--cpus" => request.guest.cpus = args.parsed(&arg)?,
                 "--timeout" => request.guest.limit = Duration::from_secs(args.parsed(&arg)?),
                 "--with" => request.with.push(PathBuf::from(args.value(&arg)?)),
                 "--env" => request.env.push(args.value(&arg)?),
-                "--icount" => request.guest.clock = Clock::Instructions(0),
+                "--icount" => {
+                    (request.guest.cpus, request.guest.clock) = (1, Clock::Instructions(0));
+                }
                 "--icount-shift" => request.guest.clock = Clock::Instructions(args.parsed(&arg)?),
                 "--console" => request.guest.console = true,
                 "--" => break,
