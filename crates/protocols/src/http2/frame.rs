@@ -260,32 +260,37 @@ fn fragment(kind: u8, flags: u8, payload: &[u8]) -> Option<&[u8]> {
     payload.get(front..payload.len().checked_sub(back)?)
 }
 
-/// What the standard says of a frame's header, type by type (section 6).
+/// What the standard says of a frame's length and stream, type by type (section
+/// 6). Flags that are not defined must be ignored, and are sent.
 fn plausible(header: &[u8], length: usize) -> bool {
-    let (kind, flags, stream) = (header[3], header[4], stream(header));
-    if header[5] & 0x80 != 0 {
-        return false;
-    }
+    let (kind, stream) = (header[3], stream(header));
     match kind {
-        DATA => stream != 0 && flags & !(END_STREAM | PADDED) == 0,
-        HEADERS => stream != 0 && flags & !(0x2d) == 0 && length > 0,
+        HEADERS => stream != 0 && length > 0,
+        DATA | CONTINUATION => stream != 0,
         2 => stream != 0 && length == 5,
         RST_STREAM => stream != 0 && length == 4,
-        4 => {
-            stream == 0
-                && length.is_multiple_of(6)
-                && flags & !1 == 0
-                && (flags == 0 || length == 0)
-        }
+        4 => stream == 0 && length.is_multiple_of(6),
         PUSH_PROMISE => stream != 0 && length >= 4,
-        6 => stream == 0 && length == 8 && flags & !1 == 0,
+        6 => stream == 0 && length == 8,
         7 => stream == 0 && length >= 8,
         8 => length == 4,
-        CONTINUATION => stream != 0 && flags & !END_HEADERS == 0,
         // Extensions, of which few exist (ALTSVC, ORIGIN, PRIORITY_UPDATE).
         10 | 12 | 16 => length < 16 << 10,
         _ => false,
     }
+}
+
+/// The flags that are defined: for telling a frame from other bytes.
+fn strict(header: &[u8]) -> bool {
+    let flags = match header[3] {
+        DATA => END_STREAM | PADDED,
+        HEADERS => END_STREAM | END_HEADERS | PADDED | PRIORITY,
+        4 | 6 => 1,
+        PUSH_PROMISE => END_HEADERS | PADDED,
+        CONTINUATION => END_HEADERS,
+        _ => 0,
+    };
+    header[5] & 0x80 == 0 && header[4] & !flags == 0
 }
 
 /// Judges the first bytes of a connection, or of a piece that tells its side.
@@ -296,7 +301,7 @@ pub(super) fn recognise(bytes: &[u8]) -> Recognition {
     }
     let Some(header) = bytes.get(..HEADER) else { return short(bytes) };
     let length = u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize;
-    if length > LARGEST || !plausible(header, length) {
+    if length > LARGEST || !plausible(header, length) || !strict(header) {
         return Recognition::No;
     }
     let rest = &bytes[HEADER..];
@@ -340,7 +345,9 @@ pub(super) fn resumes(side: Side, bytes: &[u8]) -> Recognition {
     let mut rest = bytes;
     for _ in 0..3 {
         let Some(header) = rest.get(..HEADER) else { break };
-        let Some(size) = length(header) else { return Recognition::No };
+        let Some(size) = length(header).filter(|_| strict(header)) else {
+            return Recognition::No;
+        };
         match rest.get(size as usize..) {
             Some(after) => rest = after,
             None => return Recognition::Yes(side),

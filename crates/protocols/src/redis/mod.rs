@@ -32,6 +32,14 @@ impl Protocol for Redis {
         frame::recognise(bytes)
     }
 
+    /// A confirmed subscription reads like a command, so the side decides.
+    fn resumes(&self, side: Side, bytes: &[u8]) -> Recognition {
+        match (Self::recognise(bytes), side) {
+            (Recognition::Yes(_), Side::Server) => Recognition::Yes(side),
+            (found, _) => found,
+        }
+    }
+
     fn frame(&mut self, side: Side, view: &View<'_>) -> Step<Timed<Part>> {
         if self.pairing.has_left() {
             return Step::Leave;

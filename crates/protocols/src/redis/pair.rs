@@ -33,6 +33,7 @@ pub(super) struct Pairing {
     queue: Queue<Asked>,
     replies: Replies,
     monitor: bool,
+    subscribed: bool,
     database: Option<Arc<str>>,
     left: bool,
 }
@@ -43,6 +44,7 @@ impl Default for Pairing {
             queue: Queue::default(),
             replies: Replies::On,
             monitor: false,
+            subscribed: false,
             database: None,
             left: false,
         }
@@ -92,6 +94,7 @@ impl Pairing {
     pub(super) fn reply(&mut self, timed: &Timed<Part>, records: &mut Vec<Call>) {
         let part = &timed.message;
         let confirms = confirmation(part);
+        self.subscribed |= confirms;
         if !confirms && (part.kind == b'>' || self.is_message(part)) {
             let operation = pushed(part.leaf(0));
             let target = (operation != "_OTHER").then(|| keys::space(part.leaf(1)));
@@ -124,7 +127,7 @@ impl Pairing {
     /// Under RESP2 a subscriber gets messages as plain arrays.
     fn is_message(&self, part: &Part) -> bool {
         let shape = (part.leaf(0), part.leaves);
-        self.queue.len() == 0
+        (self.subscribed || self.queue.len() == 0)
             && part.kind == b'*'
             && matches!(shape, (b"message" | b"smessage", 3) | (b"pmessage", 4))
     }

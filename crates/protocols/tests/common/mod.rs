@@ -1,4 +1,6 @@
 //! A small TCP reader for captures: enough to feed a connection, nothing more.
+// Each test binary takes what it needs of it.
+#![allow(dead_code)]
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -81,14 +83,22 @@ impl Conversation {
         })
     }
 
-    /// Runs the conversation, every piece cut into parts of at most `cut` bytes.
+    /// Runs the conversation as HTTP/1, every piece cut into parts of at most `cut`
+    /// bytes.
     pub(crate) fn run(&self, cut: usize) -> Vec<Record> {
+        self.run_as::<Http1>(cut).0
+    }
+
+    /// Runs the conversation under a protocol, every piece cut into parts of at most
+    /// `cut` bytes. Returns the records, and the bytes that were of no use and the
+    /// places lost.
+    pub(crate) fn run_as<P: Protocol + Default>(&self, cut: usize) -> (Vec<P::Record>, u64) {
         let mut records = Vec::new();
         let limits = Limits { patience: 5_000_000_000, ..Limits::default() };
         let mut connection = if self.from_start {
-            Connection::from_start(Http1::default(), limits)
+            Connection::from_start(P::default(), limits)
         } else {
-            Connection::joined_late(Http1::default(), limits)
+            Connection::joined_late(P::default(), limits)
         };
         for sent in &self.sent {
             let mut at = 0;
@@ -106,15 +116,17 @@ impl Conversation {
         let end = self.sent.last().map_or(0, |sent| sent.time);
         connection.close(Side::Client, end, &mut records);
         connection.close(Side::Server, end, &mut records);
-        records
+        let unused = [Side::Client, Side::Server].map(|side| connection.coverage(side));
+        let unused = unused.iter().map(|one| one.unframed + one.losses + one.malformed).sum();
+        (records, unused)
     }
 
-    /// Whether either side began with HTTP/1; swaps the sides where the content
+    /// Whether any piece begins with the protocol; swaps the sides where the content
     /// shows that the capture's first sender is the server.
-    fn recognise(&mut self) -> bool {
+    fn recognise<P: Protocol>(&mut self) -> bool {
         let mut swap = None;
         for sent in &self.sent {
-            if let Recognition::Yes(side) = Http1::recognise(&sent.bytes) {
+            if let Recognition::Yes(side) = P::recognise(&sent.bytes) {
                 swap.get_or_insert(side != sent.side);
             }
         }
@@ -185,9 +197,9 @@ impl Reassembler {
         });
     }
 
-    fn finish(mut self) -> Vec<Conversation> {
+    fn finish<P: Protocol>(mut self) -> Vec<Conversation> {
         self.done.extend(self.live.into_values().map(|live| live.conversation));
-        self.done.retain_mut(Conversation::recognise);
+        self.done.retain_mut(Conversation::recognise::<P>);
         self.done
     }
 }
@@ -239,15 +251,61 @@ fn tcp(packet: &[u8]) -> Option<Segment<'_>> {
     })
 }
 
-/// The HTTP conversations of a capture file (pcap or pcapng, plain or gzip).
+/// One datagram: from and to (address and port), and what it holds.
+pub(crate) struct Datagram {
+    pub(crate) from: Vec<u8>,
+    pub(crate) to: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) time: u64,
+}
+
+/// The payload of an unfragmented IPv4 or IPv6 packet that carries UDP.
+fn udp(packet: &[u8], time: u64) -> Option<Datagram> {
+    let (header, protocol, addresses) = match packet.first()? >> 4 {
+        4 => (usize::from(packet[0] & 15) * 4, *packet.get(9)?, packet.get(12..20)?),
+        6 => (40, *packet.get(6)?, packet.get(8..40)?),
+        _ => return None,
+    };
+    let (from, to) = addresses.split_at(addresses.len() / 2);
+    let inner = packet.get(header..).filter(|_| protocol == 17)?;
+    let length = usize::from(u16::from_be_bytes([*inner.get(4)?, *inner.get(5)?]));
+    Some(Datagram {
+        from: [from, inner.get(0..2)?].concat(),
+        to: [to, inner.get(2..4)?].concat(),
+        bytes: inner.get(8..length.min(inner.len()))?.to_vec(),
+        time,
+    })
+}
+
+/// The datagrams of a capture file, in their order.
+pub(crate) fn datagrams(path: &Path) -> Vec<Datagram> {
+    let mut found = Vec::new();
+    packets(path, |link, packet, time| {
+        found.extend(network(link, packet).and_then(|packet| udp(packet, time)));
+    });
+    found
+}
+
+/// The HTTP/1 conversations of a capture file (pcap or pcapng, plain or gzip).
 pub(crate) fn conversations(path: &Path) -> Vec<Conversation> {
+    conversations_of::<Http1>(path)
+}
+
+/// Those in which some piece begins with the protocol.
+pub(crate) fn conversations_of<P: Protocol>(path: &Path) -> Vec<Conversation> {
+    let mut reassembler = Reassembler::default();
+    packets(path, |link, packet, time| reassembler.packet(link, packet, time));
+    reassembler.finish::<P>()
+}
+
+/// Hands over link type, bytes and time of every packet.
+fn packets(path: &Path, mut each: impl FnMut(u32, &[u8], u64)) {
     let mut raw = std::fs::read(path).expect("the capture is readable");
     if path.extension().is_some_and(|extension| extension == "gz") {
         let mut plain = Vec::new();
         flate2::read::GzDecoder::new(&raw[..]).read_to_end(&mut plain).expect("valid gzip");
         raw = plain;
     }
-    let mut reassembler = Reassembler::default();
     if raw.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]) {
         let mut reader = PcapNgReader::new(&raw[..]).expect("a pcapng header");
         let mut link = 1;
@@ -255,8 +313,7 @@ pub(crate) fn conversations(path: &Path) -> Vec<Conversation> {
             match block {
                 Block::InterfaceDescription(interface) => link = u32::from(interface.linktype),
                 Block::EnhancedPacket(packet) => {
-                    let time = packet.timestamp.as_nanos() as u64;
-                    reassembler.packet(link, &packet.data, time);
+                    each(link, &packet.data, packet.timestamp.as_nanos() as u64);
                 }
                 _ => {}
             }
@@ -265,8 +322,7 @@ pub(crate) fn conversations(path: &Path) -> Vec<Conversation> {
         let mut reader = PcapReader::new(&raw[..]).expect("a pcap header");
         let link = u32::from(reader.header().datalink);
         while let Some(Ok(packet)) = reader.next_packet() {
-            reassembler.packet(link, &packet.data, packet.timestamp.as_nanos() as u64);
+            each(link, &packet.data, packet.timestamp.as_nanos() as u64);
         }
     }
-    reassembler.finish()
 }

@@ -75,9 +75,16 @@ fn publish_and_subscribe() {
         write(Server, "*3\r\n$7\r\nmessage\r\n$6\r\nnews:a\r\n$2\r\nhi\r\n"),
         write(Server, ">3\r\n$7\r\nmessage\r\n$6\r\nnews:a\r\n$2\r\nhi\r\n"),
         write(Client, command(&["PING"])),
+        write(Server, "*3\r\n$7\r\nmessage\r\n$6\r\nnews:a\r\n$2\r\nhi\r\n"),
         write(Server, "*2\r\n$4\r\npong\r\n$0\r\n\r\n"),
     ];
-    let expected = ["SUBSCRIBE news:* ok", "message news:* >", "message news:* >", "PING ok"];
+    let expected = [
+        "SUBSCRIBE news:* ok",
+        "message news:* >",
+        "message news:* >",
+        "message news:* >",
+        "PING ok",
+    ];
     conforms::<Redis>(&script, &expected);
 }
 
