@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{Running, Shop, eventually, exists, our_programs, run};
 use taproot_lab::process::ProcessId;
-use taproot_testkit::{need_commands, need_root, skip};
+use taproot_testkit::{guest_kernel, need_commands, need_root, skip};
 
 fn observe(dir: &tempfile::TempDir, shop: &Shop) -> Running {
     let store = dir.path().join("t.db").display().to_string();
@@ -29,10 +29,13 @@ fn ctrl_c_and_kill_leave_no_program() {
         Err(why) => skip!("no lab here: {why}"),
     };
     let dir = tempfile::tempdir().unwrap();
+    // The signal may come while the kernel still verifies a program, which nothing
+    // interrupts and an emulated CPU takes long for.
+    let patience = Duration::from_secs(if guest_kernel().is_some() { 120 } else { 20 });
     for signal in ["-INT", "-TERM", "-KILL"] {
         let mut running = observe(&dir, &shop);
         running.signal(signal);
-        let status = running.wait(Duration::from_secs(20));
+        let status = running.wait(patience);
         assert_eq!(status.success(), signal != "-KILL", "{signal}: {status}");
         eventually(Duration::from_mins(1), "all programs are gone", || our_programs().is_empty());
     }
