@@ -74,7 +74,8 @@ fn by_function(incident: &Incident<'_>, drop: &Drop) -> Option<Blame> {
         | "br_dev_xmit"
         | "br_handle_frame_finish"
         | "br_handle_frame" => device::no_port(incident),
-        "do_xdp_generic" | "netif_receive_generic_xdp" => program::xdp(incident),
+        // Generic XDP, and drivers' own functions, `veth_xdp_rcv_skb` for one.
+        function if function.contains("xdp") => program::xdp(incident),
         "vxlan_rcv" => tunnel::unknown_vni(incident),
         "ip_rcv" | "ip_rcv_core" => neighbour::wrong(incident),
         "tcp_v4_rcv" | "tcp_v6_rcv" | "tcp_conn_request" | "tcp_v4_syn_recv_sock" => {

@@ -23,7 +23,15 @@ pub(crate) fn not_ready(incident: &Incident<'_>) -> Option<Blame> {
     let next = incident.next().map(|(out, _)| out);
     let named = [Some(incident.device), next].into_iter().flatten();
     let found = named.filter_map(|index| state.link(index)).find(|link| !link.up || !link.carrier);
+    let found = found.map(|link| port_of(incident, link).unwrap_or(link));
     found.map(down).or_else(|| down_for(incident, incident.to()))
+}
+
+/// A bridge has no carrier when all its ports are down: then they are to blame.
+fn port_of<'a>(incident: &Incident<'a>, bridge: &Link) -> Option<&'a Link> {
+    let lost = bridge.kind == "bridge" && bridge.up && !bridge.carrier;
+    let port = |link: &&Link| link.master == Some(bridge.index) && !link.up;
+    incident.state.links.iter().find(port).filter(|_| lost)
 }
 
 fn down(link: &Link) -> Blame {

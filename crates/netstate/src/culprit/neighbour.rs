@@ -10,8 +10,10 @@ use crate::state::{Link, Neighbour, NetState, Reach};
 pub(crate) fn silent(incident: &Incident<'_>) -> Option<Blame> {
     let (out, next) = incident.next()?;
     let device = incident.state.link_name(out);
-    if let Some(blame) = dead_backend(incident) {
-        return Some(blame);
+    // A device without a carrier carries no question for the neighbour either.
+    let earlier = super::device::not_ready(incident).or_else(|| dead_backend(incident));
+    if earlier.is_some() {
+        return earlier;
     }
     let entry = incident.state.neighbour(next).filter(|entry| entry.link == out);
     let known = entry.is_some_and(|entry| entry.reach == Reach::Failed);

@@ -48,6 +48,8 @@ impl Bed {
         bed.cable("pod2", "p2", "10.2.0.3/24", "10.2.0.1");
         bed.run("node", "ip link set p1 master br0; ip link set p2 master br0");
         bed.run("node", "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.neigh.br0.retrans_time_ms=50; sysctl -qw net.bridge.bridge-nf-call-iptables=0 || true");
+        // The client and the node know each other's link addresses.
+        bed.send("client", "10.1.0.2:0", "10.1.0.1:9", 1, 1);
         bed
     }
 

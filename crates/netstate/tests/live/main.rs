@@ -9,3 +9,4 @@ mod predicted;
 mod programs;
 mod reasons;
 mod state;
+mod traced;

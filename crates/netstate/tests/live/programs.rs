@@ -57,7 +57,7 @@ impl Bed {
         let refusing = Refusing { _link: link, group };
         let procs = refusing.group.join("cgroup.procs");
         let send = format!(
-            "echo $$ > {}; exec ip netns exec {} bash -c 'echo x > /dev/udp/{to} || true'",
+            "echo $$ > {}; exec ip netns exec {} bash -c 'echo x > /dev/udp/{to} || true' 2>/dev/null",
             procs.display(),
             self.path(who).file_name().unwrap_or_default().display()
         );

@@ -66,8 +66,9 @@ faults! {
     queue_limit => Fault {
         set_up: &[("node", "tc qdisc add dev p1 root tbf rate 8kbit burst 1600 limit 3000")],
         traffic: |bed| {
+            let socket = bed.udp("pod1", "10.2.0.2:9000");
             bed.send("client", "10.1.0.2:0", "10.2.0.2:9000", 1300, 20);
-            Box::new(())
+            Box::new(socket)
         },
         at: ("node", "c0", "p1"),
         packet: DATAGRAM,

@@ -145,7 +145,7 @@ faults! {
         advice: "ip link set dev c0 xdp off",
         ..Fault::FORWARDED
     };
-    /// In the driver: the kernel tells nobody.
+    /// In the driver of the device.
     xdp_drop_in_the_driver => Fault {
         set_up: &[],
         traffic: |bed| {
@@ -154,7 +154,7 @@ faults! {
             bed.run("node", &format!("ip link set dev c0 xdpdrv obj {} sec xdp", file.display()));
             Box::new((bed.connect("client", "10.2.0.2:8080"), object))
         },
-        kernel: &[],
+        kernel: &[("NOT_SPECIFIED", "veth_xdp_rcv_skb"), ("XDP", "veth_xdp_rcv_skb")],
         category: Category::Program,
         object: &["XDP program", "dev c0"],
         advice: "ip link set dev c0 xdp off",

@@ -5,15 +5,28 @@ mod filters;
 mod sockets;
 mod ways;
 
-/// Makes a test of each fault.
+use crate::fault::Fault;
+
+/// Makes a test of each fault, and a list of them.
 macro_rules! faults {
-    ($($(#[$doc:meta])* $name:ident => $fault:expr;)+) => {$(
+    ($($(#[$doc:meta])* $name:ident => $fault:expr;)+) => {
+        $(
         $(#[$doc])*
         #[test]
         fn $name() {
             let fault: $crate::fault::Fault = $fault;
             fault.run();
         }
-    )+};
+        )+
+
+        /// All faults of this file, by name.
+        pub(super) const ALL: &[(&str, $crate::fault::Fault)] =
+            &[$((stringify!($name), $fault)),+];
+    };
 }
 pub(crate) use faults;
+
+/// All faults, by name.
+pub(crate) fn all() -> impl Iterator<Item = &'static (&'static str, Fault)> {
+    [ways::ALL, filters::ALL, sockets::ALL, devices::ALL].into_iter().flatten()
+}
