@@ -168,14 +168,20 @@ int BPF_PROG(on_receive, struct sk_buff *skb)
 	return 0;
 }
 
-/* The process that sends, where the packet is its socket's first hop. */
+/*
+ * The process that sends, where the packet is its socket's first hop. What runs in
+ * another namespace was only interrupted by it.
+ */
 static __always_inline void fill_sender(struct trace_event *event, struct sock *sk)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct sock_common___trace *more = (struct sock_common___trace *)sk;
 
 	event->flags |= TRACE_FLAG_OWN_SOCKET;
 	/* The helper that would make one takes no socket of a packet. */
 	event->cookie = more->skc_cookie.counter;
+	if (BPF_CORE_READ(task, nsproxy, net_ns, ns.inum) != event->netns)
+		return;
 	event->pid = bpf_get_current_pid_tgid() >> 32;
 	bpf_get_current_comm(event->command, sizeof(event->command));
 }
