@@ -24,6 +24,7 @@ mod rank;
 pub mod render;
 mod report;
 mod scene;
+pub mod series;
 pub mod stats;
 pub mod symptom;
 mod units;

@@ -9,7 +9,8 @@ use super::table::{Shift, Table};
 pub(super) struct Slice {
     pub(super) mask: Mask,
     pub(super) leaves: Vec<usize>,
-    /// Likelihood ratio (logarithm) of "moved" against "did not".
+    /// Likelihood ratio (logarithm) of "moved" against "did not", of the narrow slice
+    /// that this one was widened from: conciseness must not cost a slice its rank.
     pub(super) gain: f64,
 }
 
@@ -65,11 +66,21 @@ impl Search<'_> {
             if leaves.is_empty() {
                 continue;
             }
-            let (mask, leaves) = self.widen(mask, leaves);
-            for leaf in &leaves {
-                self.live[*leaf] = false;
+            let gain = self.evidence(&leaves).gain();
+            if gain <= self.price(mask) {
+                // Set aside without a name, or the next round would find them again.
+                self.set_aside(&leaves);
+                continue;
             }
-            found.push(Slice { mask, gain: self.evidence(&leaves).gain(), leaves });
+            let (mask, leaves) = self.widen(mask, leaves);
+            self.set_aside(&leaves);
+            found.push(Slice { mask, leaves, gain });
+        }
+    }
+
+    fn set_aside(&mut self, leaves: &[usize]) {
+        for leaf in leaves {
+            self.live[*leaf] = false;
         }
     }
 
@@ -136,12 +147,16 @@ impl Search<'_> {
         (0..self.table.dimensions.len()).filter(move |d| mask >> d & 1 == 0)
     }
 
-    /// Drops dimensions from a slice as long as its neighbours moved too.
+    /// Drops dimensions from a slice as long as its neighbours moved too; all but one,
+    /// because everything is a slice that the scan finds by itself.
     fn widen(&self, mut mask: Mask, mut leaves: Vec<usize>) -> (Mask, Vec<usize>) {
         loop {
             let mut best = (0.0, None);
             for dimension in (0..self.table.dimensions.len()).filter(|d| mask >> d & 1 == 1) {
                 let wider = mask & !(1 << dimension);
+                if wider == 0 {
+                    break;
+                }
                 let around = self.leaves_like(leaves[0], wider);
                 let share = self.moved_around(&leaves, &around, dimension);
                 if let Some(share) = share.filter(|share| *share > best.0) {
