@@ -54,10 +54,14 @@ fn workload(entity: Option<&Entity>) -> Option<String> {
     Some(format!("-n {} {}/{}", e.namespace, e.workload_kind.to_lowercase(), e.workload))
 }
 
+/// Shows a control group's file wherever it is: beneath the root of v2, or of the
+/// file's own controller where the node still has v1 (the shell expands both).
 fn cgroup_file(entity: Option<&Entity>, file: &str) -> Option<String> {
     let path: &Name = &entity?.cgroup_path;
     let path = path.trim_matches('/');
-    (!path.is_empty()).then(|| format!("cat /sys/fs/cgroup/{path}/{file}"))
+    let controller = file.split('.').next()?;
+    let show = || format!("cat /sys/fs/cgroup{{,/{controller}}}/{path}/{file} 2>/dev/null");
+    (!path.is_empty()).then(show)
 }
 
 /// Advice for a class; of a finding, with its names and figures.
@@ -237,7 +241,7 @@ fn commands(n: &Names<'_>) -> Vec<String> {
                 workload(victim)
                     .map(|w| format!("kubectl get {w} -o jsonpath='{{..resources.limits.cpu}}'")),
             );
-            out.push(cgroup_file(victim, "cpu.max"));
+            out.push(cgroup_file(victim, "cpu.{max,cfs_quota_us}"));
             out.push(
                 cgroup_file(victim, "cpu.stat").map(|c| c + "    # nr_throttled, throttled_usec"),
             );
