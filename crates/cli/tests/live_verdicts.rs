@@ -20,7 +20,7 @@ fn all_right(faults: &[&str]) {
     args.extend(["--healthy", healthy, "--time", time]);
     if slow {
         // An emulated CPU does not sustain the usual load.
-        args.extend(["--rps", "10", "--burn", "1ms"]);
+        args.extend(["--rps", "5", "--burn", "0.5ms"]);
     }
     args.extend(faults);
     let output = run(&args);
