@@ -12,20 +12,26 @@
 //! | `onset` | when did it begin? |
 //! | `impact` | which node of the call graph adds the time or the failures itself? |
 //! | `resources` | which resource of an entity left its normal range? |
+//! | `spans` | where along the traces is time added: in an entity, on a link? |
+//! | `sequences` | whose code took another way, as its log lines tell? |
 
 mod impact;
 mod observed;
 mod onset;
 mod resources;
+mod sequences;
 mod shift;
+mod spans;
+mod statement;
 mod words;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use observed::{Alarm, Call, Entity, Observed, Question, Series};
+pub use observed::{Alarm, Call, Entity, Line, Observed, Question, Series, Span};
 pub use onset::Onset;
+pub use statement::statement;
 pub use words::Aspect;
 
 use crate::stats;
@@ -57,10 +63,18 @@ pub struct Located {
 }
 
 /// Shift, in spreads, from which a resource speaks at all, and where it speaks loudest.
-const RESOURCE: (f64, f64) = (3.0, 300.0);
+const RESOURCE: (f64, f64) = (3.0, 100.0);
+/// Voice of a resource that is used up, however far it moved.
+const FULL: f64 = 0.9;
 /// How much each kind of evidence counts, the strongest kind counting one.
 const OWN_MASS: f64 = 1.0;
-const RESOURCE_WEIGHT: f64 = 0.6;
+const RESOURCE_WEIGHT: f64 = 0.9;
+const OWN_TIME: f64 = 0.5;
+const LINKS: f64 = 0.6;
+/// Share of all time in traces from which added time counts in full.
+const MATTERS: f64 = 0.1;
+/// Surprise of log sequences at which they speak with two thirds of their voice.
+const SURPRISING: f64 = 1.5;
 
 /// What speaks for one entity.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +112,8 @@ pub fn locate(observed: &Observed, question: &Question) -> Located {
         }
         _ => (0..observed.entities.len()).collect(),
     };
+    blame_spans(observed, from, &mut cases);
+    blame_sequences(observed, from, &mut cases);
     let began = onset.map_or(from, |onset| onset.at);
     blame_resources(observed, began, &known, &mut cases);
     Located { onset, culprits: ranked(observed, cases) }
@@ -120,6 +136,49 @@ fn blame_masses(observed: &Observed, alarm: Alarm, from: f64, cases: &mut BTreeM
     }
 }
 
+fn blame_spans(observed: &Observed, from: f64, cases: &mut BTreeMap<Entity, Case>) {
+    let spans::Found { added, total } = spans::added(observed, from);
+    let sum = |what: fn(&spans::Added) -> f64| added.values().map(what).sum::<f64>();
+    let (own, links) = (sum(|a| a.own), sum(|a| a.links));
+    // Added time that is a small part of all time is nobody's trouble.
+    let matters = |excess: f64| (excess / total.max(f64::MIN_POSITIVE) / MATTERS).min(1.0);
+    for (entity, added) in added {
+        let case = cases.entry(entity).or_default();
+        if added.own > 0.0 {
+            let why = format!("{:.3} s of own time added, of {own:.3} s", added.own);
+            case.add(OWN_TIME * matters(own) * added.own / own, why);
+        }
+        if added.links > 0.0 {
+            let why = format!(
+                "{:.3} s added on links around it, of {links:.3} s; {:.0} % of its calls go over them",
+                added.links,
+                added.around * 100.0
+            );
+            let share = (added.links / links).sqrt() * added.around;
+            case.add(LINKS * matters(links) * share, why);
+        }
+    }
+}
+
+fn blame_sequences(observed: &Observed, from: f64, cases: &mut BTreeMap<Entity, Case>) {
+    let name = |at: Option<u32>, edge: &str| -> String {
+        let Some(at) = at else { return edge.to_owned() };
+        observed.templates.get(at as usize).cloned().unwrap_or_else(|| format!("#{at}"))
+    };
+    for (entity, found) in sequences::surprises(&observed.lines, &observed.graph(), from) {
+        cases.entry(entity).or_default().add(
+            1.0 - (-found.amount / SURPRISING).exp(),
+            format!(
+                "in its log, {:?} follows {:?} in {:.0} % of cases, before in {:.0} %",
+                name(found.next, "the end"),
+                name(found.after, "the beginning"),
+                found.now * 100.0,
+                found.before * 100.0
+            ),
+        );
+    }
+}
+
 fn blame_resources(
     observed: &Observed,
     onset: f64,
@@ -134,10 +193,11 @@ fn blame_resources(
         if case.metric.is_none() {
             (case.metric, case.aspect) = (Some(moved.metric.to_owned()), Some(moved.aspect));
         }
-        if moved.aspect.is_symptom() {
+        if !moved.aspect.is_cause() {
             continue;
         }
-        let strength = stats::grade(moved.shift.score.abs(), RESOURCE.0, RESOURCE.1);
+        let moved_far = stats::grade(moved.shift.score.abs(), RESOURCE.0, RESOURCE.1);
+        let strength = if moved.is_full() { moved_far.max(FULL) } else { moved_far };
         case.add(
             RESOURCE_WEIGHT * strength,
             format!(
@@ -173,3 +233,6 @@ fn ranked(observed: &Observed, cases: BTreeMap<Entity, Case>) -> Vec<Culprit> {
     culprits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.entity.cmp(&b.entity)));
     culprits
 }
+
+#[cfg(test)]
+mod tests;

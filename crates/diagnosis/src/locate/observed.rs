@@ -1,5 +1,7 @@
 //! What a question of [`locate`](super::locate) stands on.
 
+use std::collections::{BTreeSet, HashMap};
+
 /// Place of an entity in [`Observed::entities`].
 pub type Entity = usize;
 
@@ -24,6 +26,37 @@ pub struct Call {
     pub callee: Entity,
 }
 
+/// A span of a trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Span {
+    /// Who worked.
+    pub entity: Entity,
+    /// Tells it apart; spans of one trace point at each other with it.
+    pub id: u64,
+    /// The span that caused it; `None` for the root.
+    pub parent: Option<u64>,
+    /// Tells operations of an entity apart.
+    pub operation: u32,
+    /// Beginning, in seconds.
+    pub start: f64,
+    /// Duration, in seconds.
+    pub duration: f64,
+}
+
+/// A line of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Line {
+    /// Who wrote it.
+    pub entity: Entity,
+    /// When, in seconds.
+    pub at: f64,
+    /// What it belongs to (a request, a span, a thread): lines of one flow follow
+    /// one another. Zero where nothing tells.
+    pub flow: u64,
+    /// Place of its template in [`Observed::templates`].
+    pub template: u32,
+}
+
 /// All that was observed. Whatever is missing is left empty.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -33,6 +66,12 @@ pub struct Observed {
     pub series: Vec<Series>,
     /// The call graph; what spans show is added to it.
     pub calls: Vec<Call>,
+    /// Spans, in any order.
+    pub spans: Vec<Span>,
+    /// Lines of logs, in any order.
+    pub lines: Vec<Line>,
+    /// Texts of the templates of those lines.
+    pub templates: Vec<String>,
 }
 
 impl Observed {
@@ -42,6 +81,17 @@ impl Observed {
             self.entities.push(name.to_owned());
             self.entities.len() - 1
         })
+    }
+
+    /// The call graph: what is given and what spans show, each call once.
+    pub(super) fn graph(&self) -> Vec<Call> {
+        let owners: HashMap<u64, Entity> = self.spans.iter().map(|s| (s.id, s.entity)).collect();
+        let shown = self.spans.iter().filter_map(|span| {
+            let caller = *owners.get(&span.parent?)?;
+            (caller != span.entity).then_some(Call { caller, callee: span.entity })
+        });
+        let all: BTreeSet<Call> = self.calls.iter().copied().chain(shown).collect();
+        all.into_iter().collect()
     }
 }
 

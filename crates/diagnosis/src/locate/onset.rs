@@ -80,6 +80,9 @@ fn span(series: &[Series]) -> Option<(f64, f64)> {
 }
 
 fn excursion(points: &[(f64, f64)], past: f64) -> Option<Vote> {
+    let finite = |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite();
+    let mut points: Vec<(f64, f64)> = points.iter().filter(finite).copied().collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
     let before: Vec<f64> = points.iter().filter(|p| p.0 < past).map(|p| p.1).collect();
     let normal = shift::normal(&before)?;
     let spread = if normal.spread > 0.0 { normal.spread } else { 1.0 };

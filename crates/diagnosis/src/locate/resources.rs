@@ -13,6 +13,21 @@ pub(super) struct Moved<'a> {
     pub(super) shift: Shift,
 }
 
+/// Percentage of a limit from which a resource counts as used up, and below which it
+/// must have been before.
+const FULL: (f64, f64) = (90.0, 70.0);
+
+impl Moved<'_> {
+    /// Whether a resource that is told in percent of its limit was used up just now.
+    pub(super) fn is_full(&self) -> bool {
+        let name = self.metric.to_lowercase();
+        (name.contains('%') || name.contains("percent"))
+            && self.aspect.is_cause()
+            && self.shift.value >= FULL.0
+            && self.shift.normal.level < FULL.1
+    }
+}
+
 /// Shift, in spreads, that is worth a mention.
 const WORTH: f64 = 3.0;
 /// Rise of memory, as a share of all memory of that kind, that costs its owner CPU.
@@ -38,7 +53,7 @@ pub(super) fn moved(observed: &Observed, onset: f64) -> Vec<Moved<'_>> {
         })
         .collect();
     let heavy = heavy(&moved);
-    moved.retain(|one| one.shift.score.abs() >= WORTH);
+    moved.retain(|one| one.shift.score.abs() >= WORTH || one.is_full());
     let explained = |one: &Moved<'_>| one.aspect == Aspect::Cpu && heavy.contains(&one.entity);
     moved.sort_by(|a, b| b.shift.score.abs().total_cmp(&a.shift.score.abs()));
     // Stable: within an entity whose memory explains its CPU, only that pair is turned round.
@@ -99,6 +114,17 @@ mod tests {
         let small =
             observed(&[("a", "cpu", 1.0, 80.0), ("a", "mem", 1e7, 2e7), ("b", "mem", 1e9, 1e9)]);
         assert_eq!(moved(&small, 30.0)[0].aspect, Aspect::Cpu);
+    }
+
+    #[test]
+    fn a_resource_that_is_used_up_is_listed_even_if_it_always_varied() {
+        let mut restless = observed(&[("a", "cpu.usage(%)", 20.0, 95.0)]);
+        for (at, point) in restless.series[0].points.iter_mut().enumerate().take(30) {
+            point.1 = if at % 3 == 0 { 70.0 } else { 20.0 };
+        }
+        assert!(moved(&restless, 30.0)[0].is_full());
+        let hot = observed(&[("a", "cpu.usage(%)", 92.0, 99.0)]);
+        assert!(moved(&hot, 30.0).iter().all(|one| !one.is_full()));
     }
 
     #[test]

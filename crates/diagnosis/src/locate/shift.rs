@@ -10,7 +10,7 @@ const FLOOR: f64 = 0.05;
 /// single spike is not.
 const READ_AT: f64 = 0.75;
 /// Fewest values on either side.
-pub(super) const FEWEST: usize = 3;
+const FEWEST: usize = 2;
 
 /// Level and spread of what is normal.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -31,26 +31,12 @@ use Aspect::{Cpu, Disk, Errors, Latency, Memory, Network, Success, Traffic};
 /// Words and what they mean, in the order in which they decide: what is measured
 /// of requests comes before the resource that a name may also mention.
 const WORDS: &[(Aspect, &[&str])] = &[
-    (
-        Latency,
-        &[
-            "latency",
-            "duration",
-            "response time",
-            "rtt",
-            "delay",
-            "lat",
-            "p50",
-            "p90",
-            "p95",
-            "p99",
-        ],
-    ),
+    (Latency, &["latency", "duration", "rtt", "delay", "lat", "p50", "p90", "p95", "p99"]),
     (Errors, &["error", "fail", "5xx", "exception", "timeout", "abort", "reject"]),
     (Success, &["success", "availability", "available"]),
     (Cpu, &["cpu", "processor", "throttl"]),
     (Memory, &["mem", "memory", "rss", "heap", "oom", "swap", "pgfault", "pgmajfault"]),
-    (Disk, &["disk", "fs", "io", "diskio", "blkio", "filesystem", "iops", "syscall"]),
+    (Disk, &["disk", "fs", "io", "diskio", "blkio", "filesystem", "iops"]),
     (
         Network,
         &[
@@ -101,9 +87,10 @@ impl Aspect {
             .map_or(Self::Other, |(aspect, _)| *aspect)
     }
 
-    /// Whether it tells what users feel, not why.
-    pub fn is_symptom(self) -> bool {
-        matches!(self, Latency | Errors | Success | Traffic)
+    /// Whether it is a resource that can run short. Bytes on a network go up with
+    /// the load and are no cause in themselves.
+    pub fn is_cause(self) -> bool {
+        matches!(self, Cpu | Memory | Disk)
     }
 }
 
@@ -139,7 +126,8 @@ mod tests {
             ("requests", Traffic),
             ("dest_success_rate", Success),
             ("http_5xx_per_sec", Errors),
-            ("SyscallRead", Disk),
+            ("docker_diskio_read_ops", Disk),
+            ("SyscallRead", Aspect::Other),
             ("NodeNetworkReceiveBytes", Network),
             ("user_lod", Traffic),
             ("ration", Aspect::Other),
