@@ -25,16 +25,42 @@
 //! assert!(matches!(&exchange.answer, Answer::Response(response) if response.status == 200));
 //! ```
 //!
+//! HTTP/1 keeps more of a request than the others; these yield [`Call`]s, which
+//! [`names`] tells by the semantic conventions.
+//!
 //! | module | what it does |
 //! |---|---|
 //! | [`stream`] | one direction of a connection: order, gaps, truncation |
 //! | [`protocol`] | the trait each protocol implements: recognise, frame, pair |
 //! | [`connection`] | drives a protocol over the two streams of a connection |
-//! | [`http1`] | HTTP/1.0 and HTTP/1.1 |
+//! | [`exchange`] | a call, and the ways to cut and pair that protocols share |
+//! | [`names`] | the attribute names of calls, in one table |
 //! | [`route`] | raw paths to low-cardinality route templates |
-//! | [`redact`] | what of a message may be kept |
+//! | [`redact`], [`keys`], [`sql`] | what of a message, a key, a statement may be kept |
+//!
+//! | protocol | operation | target | status | paired by |
+//! |---|---|---|---|---|
+//! | [`http1`] HTTP/1.0, 1.1 | method | path | status code | order |
+//! | [`http2`] HTTP/2 | method | path | status code, or the reset's name | stream |
+//! | [`http2`] gRPC | service and method | - | gRPC code | stream |
+//! | [`dns`] UDP, TCP | question's type | question's name | response code | identifier, question |
+//! | [`redis`] RESP2, RESP3 | command | key space, channel | first word of an error | order |
+//! | [`postgres`] protocol 3 | verb | table | SQLSTATE | order, rounds |
+//! | [`mysql`] `MySQL`, `MariaDB` | verb or command | table | error number | order |
+//! | [`memcached`] text, meta, binary | command | key space | miss, not stored, error | order |
+//! | [`kafka`] | API | first topic | error code | correlation number |
+//! | [`mongo`] `OP_MSG`, `OP_QUERY` | command | collection | code | request number |
+//! | [`amqp`] 0-9-1 | method | exchange or queue | reply code | channel, method |
+//! | [`mqtt`] 3.1 to 5 | connect, publish, ... | topic | reason code | packet number |
+//! | [`nats`] | request, publish, ... | subject | complaint | reply subject |
+//!
+//! What is not parsed: TLS and compressed streams (`MySQL` and `PostgreSQL` leave
+//! their protocol where they turn to one, Redis where it replicates), Kafka's
+//! bodies but for the APIs in its table, and the content of compressed `MongoDB`
+//! messages. A connection that leaves its protocol counts the rest as unframed.
 #![forbid(unsafe_code)]
 
+pub mod amqp;
 pub mod connection;
 pub mod dns;
 pub mod exchange;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{Datagram, NO_DATA, conversations_of, data, datagrams};
+use taproot_protocols::amqp::Amqp;
 use taproot_protocols::dns::{Datagrams, Dns};
 use taproot_protocols::http2::Http2;
 use taproot_protocols::kafka::Kafka;
@@ -198,4 +199,10 @@ fn mqtt() {
 fn nats() {
     let Some(root) = data() else { skip!("{NO_DATA}") };
     ordeal::<Nats>(&root, &["deepflow/nats"]);
+}
+
+#[test]
+fn amqp() {
+    let Some(root) = data() else { skip!("{NO_DATA}") };
+    ordeal::<Amqp>(&root, &["deepflow/amqp"]);
 }

@@ -56,6 +56,13 @@ impl<K: Hash + Eq + Ord + Copy, X> Table<K, X> {
         self.waiting.remove(&key)
     }
 
+    /// Takes out the calls under some numbers, in the order of these.
+    pub(crate) fn take_all(&mut self, hit: impl Fn(&K) -> bool) -> Vec<Call> {
+        let mut found: Vec<_> = self.waiting.extract_if(|key, _| hit(key)).collect();
+        found.sort_unstable_by_key(|(key, _)| *key);
+        found.into_iter().map(|(_, (call, _))| call).collect()
+    }
+
     /// Ends calls that began before `time` as unanswered.
     pub(crate) fn expire(&mut self, time: u64, records: &mut Vec<Call>) {
         let old = self.waiting.extract_if(|_, (call, _)| call.times.start < time);

@@ -211,7 +211,7 @@ where
     for lost in 0..until.saturating_sub(1) {
         let found =
             run_with::<P>(script, 0, |at| if at == lost { Fate::Missed } else { Fate::Whole });
-        assert_eq!(found.last().map(Call::to_string), Some(last.clone()), "without {lost}");
+        assert!(shown(&found).contains(&last), "without {lost}: {:?}", shown(&found));
     }
 }
 

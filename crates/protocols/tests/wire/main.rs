@@ -1,6 +1,7 @@
 //! Every protocol but HTTP/1 through the same ordeal: whole, cut, joined late,
 //! with gaps, with truncated copies, and mutilated.
 
+mod amqp;
 mod dns;
 mod http2;
 mod kafka;
