@@ -1,0 +1,7 @@
+//! Amqp, from a script of pieces.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use taproot_protocols::amqp::Amqp;
+
+fuzz_target!(|data: &[u8]| taproot_fuzz::drive::<Amqp>(data));

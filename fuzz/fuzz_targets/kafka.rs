@@ -1,0 +1,7 @@
+//! Kafka, from a script of pieces.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use taproot_protocols::kafka::Kafka;
+
+fuzz_target!(|data: &[u8]| taproot_fuzz::drive::<Kafka>(data));

@@ -1,0 +1,7 @@
+//! Memcached, from a script of pieces.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use taproot_protocols::memcached::Memcached;
+
+fuzz_target!(|data: &[u8]| taproot_fuzz::drive::<Memcached>(data));

@@ -1,0 +1,7 @@
+//! Mongo, from a script of pieces.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use taproot_protocols::mongo::Mongo;
+
+fuzz_target!(|data: &[u8]| taproot_fuzz::drive::<Mongo>(data));

@@ -1,0 +1,7 @@
+//! Mqtt, from a script of pieces.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use taproot_protocols::mqtt::Mqtt;
+
+fuzz_target!(|data: &[u8]| taproot_fuzz::drive::<Mqtt>(data));

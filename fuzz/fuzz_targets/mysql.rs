@@ -1,0 +1,7 @@
+//! Mysql, from a script of pieces.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use taproot_protocols::mysql::Mysql;
+
+fuzz_target!(|data: &[u8]| taproot_fuzz::drive::<Mysql>(data));

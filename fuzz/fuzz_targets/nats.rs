@@ -1,0 +1,7 @@
+//! Nats, from a script of pieces.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use taproot_protocols::nats::Nats;
+
+fuzz_target!(|data: &[u8]| taproot_fuzz::drive::<Nats>(data));

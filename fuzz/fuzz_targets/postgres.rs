@@ -1,0 +1,7 @@
+//! Postgres, from a script of pieces.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use taproot_protocols::postgres::Postgres;
+
+fuzz_target!(|data: &[u8]| taproot_fuzz::drive::<Postgres>(data));
