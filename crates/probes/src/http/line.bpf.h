@@ -139,7 +139,7 @@ __noinline int request_line(struct scratch *s, struct connection *c, u32 start, 
 		if (length > HTTP_PATH)
 			length = HTTP_PATH;
 		c->path_length = length;
-		for (i = 0; i < HTTP_PATH / 8; i++)
+		for (i = 0; i < HTTP_PATH / 8 && i * 8 < length; i++)
 			*(u64 *)&c->path[i * 8] = word(s, start + skip + i * 8);
 	}
 	push(c, &p);
@@ -204,36 +204,45 @@ static __always_inline bool frames(u64 w, u64 w2)
 }
 
 /*
- * Passes over whole header lines that frame nothing, from the start of one on.
- * Returns the start of the line where it stops in the upper half, and how far
- * that line was searched in the lower.
+ * Goes over header lines up to the blank one, or to where the buffer cuts one.
+ * `span` is the start of a line and the end of the buffer; returned is the start of
+ * the line where it stopped, and how far that line was searched.
  */
-__noinline u64 pass_lines(struct scratch *s, u64 at, u64 filled)
+__noinline u64 header_lines(struct scratch *s, struct connection *c, u32 which, u64 span)
 {
-	u64 line, w, marks;
+	u64 line = span >> 32, at, filled = (u32)span, next, w, w2, marks;
+	bool framing = false;
 	u32 i;
 
-	at &= BUFFER - 1;
-	line = at;
-	if (!s)
+	if (!s || !c)
 		return 0;
-	w = word(s, at);
+	at = line &= BUFFER - 1;
 	for (i = 0; i < PASS; i++) {
-		if (at == line && ((u8)w == '\r' || (u8)w == '\n' || frames(w, word(s, at + 8))))
-			break;
-		marks = line_feeds(w);
-		if (marks) {
-			u64 next = at + lowest(marks) + 1;
-
-			if (next > filled)
+		w = word(s, at);
+		w2 = word(s, at + 8);
+		if (at == line) {
+			if ((u8)w == '\r' || (u8)w == '\n')
 				break;
-			line = at = next & (BUFFER - 1);
-		} else {
-			at = (at + 8) & (BUFFER - 1);
+			framing = frames(w, w2);
+		}
+		marks = line_feeds(w);
+		next = at + 1;
+		if (!marks) {
+			marks = line_feeds(w2);
+			next += 8;
+			at = (at + 16) & (BUFFER - 1);
+		}
+		if (!marks) {
 			if (at >= filled)
 				break;
+			continue;
 		}
-		w = word(s, at);
+		next += lowest(marks);
+		if (next > filled)
+			break;
+		if (framing)
+			header_line(s, &c->dir[which & 1], line, next - (byte(s, next - 2) == '\r' ? 2 : 1));
+		line = at = next & (BUFFER - 1);
 	}
 	return line << 32 | at;
 }

@@ -21,7 +21,7 @@ const volatile struct http_sample sample_layout = {};
 #define SLOTS 4
 #define MAX_STEPS 4096
 #define WORDS 16 /* 8-byte words of one line scanned per step */
-#define PASS 128 /* words of header lines passed over per step */
+#define PASS 96 /* pairs of words of header lines looked at per step */
 
 enum phase {
 	PHASE_LOST,    /* looking for the start of a message */

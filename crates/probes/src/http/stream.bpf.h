@@ -275,6 +275,24 @@ static __always_inline long cut_line(struct segment *g, struct direction *d)
 	return more ? 0 : 1;
 }
 
+/* The line feed that ends the next line to look at, or where its search stopped. */
+static __always_inline u32 find_line(struct segment *g, struct direction *d)
+{
+	u64 found;
+
+	if (d->phase == PHASE_HEADER && g->line == g->at && !d->skip_line) {
+		found = header_lines(g->s, g->c, g->which, (u64)g->line << 32 | g->filled);
+		g->line = found >> 32;
+		g->at = (u32)found;
+		d->next = g->base + g->line;
+		if (g->line >= g->filled)
+			return g->filled;
+		if ((u16)word(g->s, g->line) == ('\r' | '\n' << 8))
+			return g->line + 1; /* the blank line */
+	}
+	return line_feed(g->s, g->at);
+}
+
 /* One line, or one leap over a body. 1 ends the segment. */
 static long step(u32 i, struct segment *g)
 {
@@ -303,16 +321,7 @@ static long step(u32 i, struct segment *g)
 		d->message_start = g->now;
 		d->message = g->base + g->line;
 	}
-	if (d->phase == PHASE_HEADER && g->line == g->at && !d->skip_line) {
-		u64 passed = pass_lines(g->s, g->at, g->filled);
-
-		g->line = passed >> 32;
-		g->at = (u32)passed;
-		d->next = g->base + g->line;
-		if (g->line >= g->filled)
-			return 0; /* to the next bytes, if there are any */
-	}
-	feed = line_feed(g->s, g->at);
+	feed = find_line(g, d);
 	if (feed >= g->filled)
 		return cut_line(g, d);
 	if (byte(g->s, feed) != '\n') {
@@ -325,7 +334,8 @@ static long step(u32 i, struct segment *g)
 	else if (!line(g->s, g->c, (u64)g->line << 32 | feed, g->now, g->which))
 		return give_up(d);
 	g->line = g->at = feed + 1;
-	return 0;
+	/* Nothing follows, but a body that ends here has to be told of it. */
+	return (s32)(g->end - d->next) < (d->phase == PHASE_BODY ? 0 : 1);
 }
 
 /* Whether the first `n` bytes of a word are the beginning of a method and its space. */
