@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use taproot_agent::Scope;
 
 use crate::bench::{BenchArgs, BenchClientArgs};
+use crate::trace::TraceArgs;
 use crate::units;
 
 /// Finds the root cause of what is wrong in a Kubernetes cluster, from the kernel up.
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Record(RecordArgs),
     /// Say what is wrong, where, since when, why, and what to do.
     Diagnose(DiagnoseArgs),
+    /// Where packets go, where they die, and why.
+    Trace(TraceArgs),
     /// What logs say: templates, how often, and lines that are no text.
     Logs(LogsArgs),
     /// A small real cluster on this machine, with real faults to inject.

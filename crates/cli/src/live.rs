@@ -132,6 +132,16 @@ pub(crate) fn options(args: &AgentArgs) -> Result<Options> {
     Ok(options)
 }
 
+/// Where a trace takes its names from: a file of objects, a lab, or what is found.
+pub(crate) fn trace_names(pods_file: Option<&Path>, lab: Option<&str>) -> Result<Options> {
+    let mut options = Options::default();
+    options.names.pods_file = pods_file.map(Path::to_owned);
+    if let Some(name) = lab {
+        of_lab(&mut options, &taproot_lab::default_state_dir(name)?)?;
+    }
+    Ok(options)
+}
+
 /// Points an agent at a lab: its cgroup, its objects, its logs, its node.
 pub(crate) fn of_lab(options: &mut Options, dir: &Path) -> Result<()> {
     let lab = taproot_lab::state::Lab::load(dir)?;

@@ -9,6 +9,8 @@ mod lab_run;
 mod live;
 mod reading;
 mod table;
+mod trace;
+mod trace_names;
 mod units;
 
 use std::process::ExitCode;
@@ -42,6 +44,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Flows(args) => commands::read::run(View::Flows, &args),
         Command::Record(args) => commands::record::run(&args),
         Command::Diagnose(args) => commands::diagnose::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Logs(args) => match args.action {
             args::LogsAction::Patterns(args) => commands::logs::run(&args),
         },

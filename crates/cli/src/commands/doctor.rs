@@ -87,6 +87,7 @@ pub(crate) fn examine() -> Health {
             None => Line::new(hook.kind, "on", hook.purpose),
             Some(why) => Line::new(hook.kind, "off", format!("{}: {why}", hook.purpose)),
         });
+    let hooks = hooks.chain(trace_hooks()).collect();
     let mut machine = vec![match &layout {
         Ok(layout) => Line::new("cgroups", "on", layout_words(layout)),
         Err(error) => Line::new("cgroups", "off", error.to_string()),
@@ -100,10 +101,29 @@ pub(crate) fn examine() -> Health {
             .trim()
             .into(),
         main_job: MAIN_JOB.iter().all(on),
-        hooks: hooks.collect(),
+        hooks,
         features,
         machine,
     }
+}
+
+/// The hooks of `taproot trace`, by tier.
+fn trace_hooks() -> Vec<Line> {
+    let hooks = match taproot_probes::trace::probe() {
+        Ok(hooks) => hooks,
+        Err(error) => return vec![Line::new("trace", "off", error.to_string())],
+    };
+    hooks
+        .into_iter()
+        .map(|hook| {
+            let name = format!("trace {}", hook.hook);
+            let tier = hook.tier.as_str();
+            match hook.refused {
+                None => Line::new(name, "on", format!("{} [{tier}]", hook.gives)),
+                Some(why) => Line::new(name, "off", format!("{}: {why}", hook.gives)),
+            }
+        })
+        .collect()
 }
 
 fn layout_words(layout: &Layout) -> String {

@@ -1,0 +1,198 @@
+//! `taproot trace`: where a packet went, where it died, and why.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use taproot_kube::Resolver;
+use taproot_model::Step;
+use taproot_probes::trace::{Event, Options, Tracer};
+use taproot_trace::filter::{Expr, Side};
+use taproot_trace::{Namespaces, Trace, judge, render};
+
+use crate::trace_names::{ClusterNames, Scene};
+use crate::{live, units};
+
+/// How often the ring is emptied.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// What still belongs to a packet after the event that ends a trace.
+const AFTERMATH: Duration = Duration::from_millis(300);
+/// Hops kept in memory at most.
+const MOST_HOPS: usize = 500_000;
+/// How long names are waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Flags of `taproot trace`.
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    /// Which packets, in the words of pcap-filter: `tcp port 443 and host 10.0.0.1`.
+    #[arg(value_name = "FILTER")]
+    filter: Vec<String>,
+    /// Only packets from or to this pod, followed wherever they go.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pod: Option<String>,
+    /// Only packets from or to this service (and, once translated, its backends).
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    service: Option<String>,
+    /// Only hops in this network namespace: a name below /run/netns, a file, or a pid.
+    #[arg(long, value_name = "NETNS")]
+    netns: Option<String>,
+    /// Stop after this time.
+    #[arg(long = "for", default_value = "10s", value_parser = units::duration)]
+    look: Duration,
+    /// Stop after this many packets.
+    #[arg(long)]
+    count: Option<usize>,
+    /// Stop at the first packet that is dropped.
+    #[arg(long)]
+    until_drop: bool,
+    /// Output form.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: TraceForm,
+    /// Also tell the other outcomes.
+    #[arg(long)]
+    explain: bool,
+    /// Show every hop of the packet, not just twelve.
+    #[arg(long)]
+    all_hops: bool,
+    /// Size of the ring that carries hops.
+    #[arg(long, default_value = "8MiB", value_parser = units::bytes)]
+    ring: u64,
+    /// Hops that one CPU may report in a second; 0 for no limit.
+    #[arg(long, default_value_t = 200_000)]
+    budget: u32,
+    /// Pods and services as `kubectl get pods,services,endpointslices -A -o json` writes them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pods_file: Option<PathBuf>,
+    /// Take names from a lab that is up.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "default")]
+    pub(crate) lab: Option<String>,
+}
+
+/// How a trace is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum TraceForm {
+    /// A verdict and the packet's way, for people.
+    #[default]
+    Text,
+    /// A JSON object a line: paths, verdicts, a summary.
+    Json,
+}
+
+pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode> {
+    // A filter that makes no sense is said before anything is looked for.
+    let filter = Expr::parse(&args.filter.join(" "))?;
+    let interrupted = live::interrupt_flag()?;
+    let options = live::trace_names(args.pods_file.as_deref(), args.lab.as_deref())?;
+    let node_netns = options.node_netns.clone();
+    let names = ClusterNames::new(Resolver::start(options.names), node_netns.as_deref());
+    let filter = narrow(filter, args, &names)?;
+    let mut namespaces = Namespaces::find(Path::new("/proc"), Path::new("/run/netns"));
+    namespaces.remember(names.inodes());
+    let tracer = Tracer::start(&Options {
+        tests: filter.compile()?,
+        ring_bytes: u32::try_from(args.ring).context("--ring is at most 2GiB")?,
+        budget: args.budget,
+    })?;
+    for off in tracer.off() {
+        tracing::info!(program = off.program, why = off.why, "a hook is off");
+    }
+    let trace = watch(tracer, args, &interrupted)?;
+    let verdicts = judge::judge(&trace, &names, &namespaces);
+    match args.output {
+        TraceForm::Json => print!("{}", render::json_lines(&trace, &verdicts, &names)?),
+        TraceForm::Text => {
+            let style = render::Style { all_hops: args.all_hops, explain: args.explain };
+            print!("{}", render::text(&trace, &verdicts, &names, style));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The filter with what pod, service and namespace add to it.
+fn narrow(filter: Expr, args: &TraceArgs, names: &ClusterNames) -> Result<Expr> {
+    let mut parts = vec![filter];
+    if let Some(pod) = &args.pod {
+        let (namespace, name) = pod
+            .split_once('/')
+            .with_context(|| format!("--pod {pod}: write it as NAMESPACE/NAME"))?;
+        let addresses = patient(|| names.pod(namespace, name));
+        let addresses = addresses.with_context(|| {
+            let known = names.pods().join(", ");
+            format!("no pod {pod} runs on this node; known are: {known}")
+        })?;
+        parts.push(Expr::Any(
+            addresses.into_iter().map(|ip| Expr::host(ip, Side::Either)).collect(),
+        ));
+    }
+    if let Some(service) = &args.service {
+        let found = patient(|| names.service(service)).with_context(|| {
+            let known = names.services().join(", ");
+            format!("no service {service} is known; known are: {known}")
+        })?;
+        parts.push(found);
+    }
+    if let Some(netns) = &args.netns {
+        parts.push(Expr::is(taproot_probes::trace::Field::Netns, netns_inode(netns)?));
+    }
+    Ok(Expr::All(parts))
+}
+
+/// Asks again until there is an answer: sources of names need a moment.
+fn patient<T>(ask: impl Fn() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let answer = ask();
+        if answer.is_some() || Instant::now() > end {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The inode of a namespace by name, file or pid.
+fn netns_inode(text: &str) -> Result<u32> {
+    use std::os::unix::fs::MetadataExt;
+    let path = match text.parse::<u32>() {
+        Ok(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
+        Err(_) if text.contains('/') => PathBuf::from(text),
+        Err(_) => Path::new("/run/netns").join(text),
+    };
+    let meta = std::fs::metadata(&path).with_context(|| {
+        format!("--netns {text}: no namespace at {}; `ip netns` lists names", path.display())
+    })?;
+    Ok(meta.ino() as u32)
+}
+
+/// Collects hops until the time is over, enough was seen, or Ctrl-C.
+fn watch(mut tracer: Tracer, args: &TraceArgs, interrupted: &AtomicBool) -> Result<Trace> {
+    let mut end = Instant::now() + args.look;
+    let mut events: Vec<Event> = Vec::new();
+    let mut seen = Scene::default();
+    let mut ending = false;
+    while Instant::now() < end && !interrupted.load(Ordering::Relaxed) {
+        std::thread::sleep(LOOK_EVERY);
+        let new = tracer.poll()?;
+        if !ending && is_enough(args, &mut seen, &new) {
+            ending = true;
+            end = end.min(Instant::now() + AFTERMATH);
+        }
+        events.extend(new);
+        if events.len() > MOST_HOPS {
+            bail!(
+                "more than {MOST_HOPS} hops match: narrow the filter, or shorten the time with --for"
+            );
+        }
+    }
+    events.extend(tracer.stop()?);
+    Ok(Trace::assemble(events, tracer.account()?))
+}
+
+fn is_enough(args: &TraceArgs, seen: &mut Scene, new: &[Event]) -> bool {
+    let dropped = new.iter().any(|event| matches!(event.hop.step, Step::Dropped(_)));
+    let packets = seen.count(new);
+    (args.until_drop && dropped) || args.count.is_some_and(|most| packets >= most)
+}

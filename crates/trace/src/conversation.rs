@@ -1,0 +1,83 @@
+//! Which packets belong together: one conversation under all its tuples.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use taproot_model::Tuple;
+use taproot_probes::trace::Event;
+
+/// Both ends of a conversation, the same for both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Ends {
+    low: SocketAddr,
+    high: SocketAddr,
+    protocol: u8,
+}
+
+impl Ends {
+    fn of(tuple: &Tuple) -> Self {
+        let (a, b) = (tuple.source, tuple.destination);
+        Self { low: a.min(b), high: a.max(b), protocol: tuple.protocol }
+    }
+}
+
+/// Conversations by number. A translated one has several tuples; conntrack says
+/// which are one, and they are merged then, also when the legs came first.
+#[derive(Debug, Default)]
+pub(crate) struct Conversations {
+    by_ends: HashMap<Ends, usize>,
+    by_cookie: HashMap<u64, usize>,
+    /// The number that stands for each; its own where it was not merged.
+    parent: Vec<usize>,
+}
+
+impl Conversations {
+    /// Takes in what an event says about tuples that are one.
+    pub(crate) fn learn(&mut self, event: &Event) {
+        let this = self.number(&event.hop.tuple);
+        if event.translated
+            && let (Some(original), Some(reply)) = (&event.hop.original, &event.reply)
+        {
+            let (original, reply) = (self.number(original), self.number(reply));
+            self.merge(original, reply);
+            self.merge(original, this);
+        }
+        let cookie = event.hop.socket.as_ref().map_or(0, |socket| socket.cookie);
+        // A socket that is being closed has lost its port.
+        if cookie != 0 && event.hop.tuple.source.port() != 0 {
+            self.by_cookie.entry(cookie).or_insert(this);
+        }
+    }
+
+    /// The conversation of an event.
+    pub(crate) fn of(&mut self, event: &Event) -> usize {
+        let cookie = event.hop.socket.as_ref().map_or(0, |socket| socket.cookie);
+        if event.hop.tuple.source.port() == 0
+            && let Some(&known) = self.by_cookie.get(&cookie)
+        {
+            return self.root(known);
+        }
+        self.number(&event.hop.tuple)
+    }
+
+    fn number(&mut self, tuple: &Tuple) -> usize {
+        let next = self.parent.len();
+        let number = *self.by_ends.entry(Ends::of(tuple)).or_insert(next);
+        if number == next {
+            self.parent.push(next);
+        }
+        self.root(number)
+    }
+
+    fn root(&self, mut number: usize) -> usize {
+        while self.parent[number] != number {
+            number = self.parent[number];
+        }
+        number
+    }
+
+    fn merge(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.root(a), self.root(b));
+        self.parent[a.max(b)] = a.min(b);
+    }
+}

@@ -1,0 +1,327 @@
+//! What became of the packets, and why.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use taproot_model::{Blame, Category, Drop, Name, Step};
+use taproot_probes::trace::Event;
+
+use crate::names::{self, Names};
+use crate::path::{Conversation, Path, Trace};
+use crate::words;
+
+/// Looks for the thing that is at fault, where a packet did not arrive.
+pub trait Oracle {
+    /// The object, reason and advice for the hop where a packet ended; `None` where
+    /// nothing is known beyond the kernel's reason.
+    fn blame(&self, path: &Path, at: &Event) -> Option<Blame>;
+}
+
+/// Knows nothing but what the packets said.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoOracle;
+
+impl Oracle for NoOracle {
+    fn blame(&self, _: &Path, _: &Event) -> Option<Blame> {
+        None
+    }
+}
+
+/// How packets fared, from good to bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// No packet of this filter was seen.
+    Nothing,
+    /// What was seen went its way.
+    Passed,
+    /// A path has a hole: hops are missing, and with them maybe the end.
+    Hole,
+    /// Sent again and again, and no answer was seen.
+    Unanswered,
+    /// There is no route: nothing was sent.
+    NoRoute,
+    /// Dropped.
+    Dropped,
+}
+
+impl Outcome {
+    /// As headlines begin.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "NOTHING SEEN",
+            Self::Passed => "PASSED",
+            Self::Hole => "INCOMPLETE",
+            Self::Unanswered => "UNANSWERED",
+            Self::NoRoute => "NO ROUTE",
+            Self::Dropped => "DROPPED",
+        }
+    }
+}
+
+/// What is to be said of a trace, or of the packets in it that fared alike.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    /// How they fared.
+    pub outcome: Outcome,
+    /// One line.
+    pub headline: String,
+    /// What belongs to the story and is on another packet's path.
+    pub story: Vec<String>,
+    /// What is at fault.
+    pub blame: Option<Blame>,
+    /// Index of the path that shows it.
+    pub path: Option<usize>,
+    /// Index of the hop within that path where it ended.
+    pub hop: Option<usize>,
+    /// How many packets fared so.
+    pub packets: usize,
+}
+
+/// What packets that fared alike have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Fate {
+    outcome: Outcome,
+    netns: Option<u32>,
+    device: Name,
+    reason: Name,
+    function: Name,
+}
+
+/// All verdicts, the worst and most frequent first; never empty.
+pub fn judge(trace: &Trace, names: &dyn Names, oracle: &dyn Oracle) -> Vec<Verdict> {
+    let mut fates: HashMap<Fate, (usize, usize, usize)> = HashMap::new();
+    for (path, hop, fate) in all_fates(trace) {
+        let entry = fates.entry(fate).or_insert((path, hop, 0));
+        // The first one shows best where it went; later ones are sent again.
+        if path < entry.0 {
+            (entry.0, entry.1) = (path, hop);
+        }
+        entry.2 += 1;
+    }
+    let mut fates: Vec<_> = fates.into_iter().collect();
+    fates.sort_by_key(|(fate, (path, _, packets))| {
+        (std::cmp::Reverse(fate.outcome), std::cmp::Reverse(*packets), *path)
+    });
+    let verdicts: Vec<Verdict> = fates
+        .into_iter()
+        .map(|(fate, (path, hop, packets))| {
+            Teller { trace, names, oracle }.verdict(&fate, path, hop, packets)
+        })
+        .collect();
+    if verdicts.is_empty() { vec![nothing()] } else { verdicts }
+}
+
+fn nothing() -> Verdict {
+    Verdict {
+        outcome: Outcome::Nothing,
+        headline: "no packet of this filter was seen; is there traffic, and is the filter right?"
+            .to_owned(),
+        story: Vec::new(),
+        blame: None,
+        path: None,
+        hop: None,
+        packets: 0,
+    }
+}
+
+/// Path, hop and fate of every packet.
+fn all_fates(trace: &Trace) -> Vec<(usize, usize, Fate)> {
+    let mut out = Vec::new();
+    for conversation in trace.conversations.values() {
+        let silent = is_unanswered(trace, conversation);
+        for &at in &conversation.paths {
+            let path = &trace.paths[at];
+            let (outcome, hop) = fate_of(path, silent);
+            let event = &path.hops[hop];
+            let drop = match &event.hop.step {
+                Step::Dropped(drop) if outcome == Outcome::Dropped => Some(drop),
+                _ => None,
+            };
+            let fate = Fate {
+                outcome,
+                // Packets that passed are one group, wherever that was.
+                netns: event.hop.place.netns.filter(|_| outcome > Outcome::Passed),
+                device: if outcome > Outcome::Passed {
+                    event.hop.place.device.clone()
+                } else {
+                    Name::default()
+                },
+                reason: drop.map_or_else(Name::default, |drop| drop.reason.clone()),
+                function: drop.map_or_else(Name::default, |drop| drop.function.clone()),
+            };
+            out.push((at, hop, fate));
+        }
+    }
+    out
+}
+
+fn fate_of(path: &Path, silent: bool) -> (Outcome, usize) {
+    let last = path.hops.len() - 1;
+    if let Some((at, drop)) = path.dropped()
+        && !is_usual(drop)
+    {
+        return (Outcome::Dropped, at);
+    }
+    if path.hops.iter().all(|event| matches!(event.hop.step, Step::Routed(_))) {
+        return (Outcome::NoRoute, last);
+    }
+    if silent && words::is_request(path.tuple()) {
+        return (Outcome::Unanswered, last_packet(path));
+    }
+    match path.holes.first() {
+        Some(&at) => (Outcome::Hole, at),
+        None => (Outcome::Passed, last_packet(path)),
+    }
+}
+
+/// The last hop that is no lookup.
+fn last_packet(path: &Path) -> usize {
+    let is_lookup = |event: &Event| matches!(event.hop.step, Step::Routed(_) | Step::Neighbour(_));
+    path.hops.iter().rposition(|event| !is_lookup(event)).unwrap_or(path.hops.len() - 1)
+}
+
+/// TCP frees a segment that it has used with no reason on some ways.
+fn is_usual(drop: &Drop) -> bool {
+    drop.reason.as_str() == "NOT_SPECIFIED" && drop.function.starts_with("tcp_")
+}
+
+/// A connection request was sent again, and nothing came back.
+fn is_unanswered(trace: &Trace, conversation: &Conversation) -> bool {
+    let paths = || conversation.paths.iter().map(|at| &trace.paths[*at]);
+    let requests = paths().filter(|path| words::is_request(path.tuple())).count();
+    requests > 1 && paths().all(|path| words::is_request(path.tuple()))
+}
+
+struct Teller<'a> {
+    trace: &'a Trace,
+    names: &'a dyn Names,
+    oracle: &'a dyn Oracle,
+}
+
+impl Teller<'_> {
+    fn verdict(&self, fate: &Fate, path: usize, hop: usize, packets: usize) -> Verdict {
+        let shown = &self.trace.paths[path];
+        let event = &shown.hops[hop];
+        let blame = match fate.outcome {
+            Outcome::Nothing | Outcome::Passed | Outcome::Hole => None,
+            _ => self.two_homes(shown).or_else(|| self.oracle.blame(shown, event)),
+        };
+        Verdict {
+            outcome: fate.outcome,
+            headline: self.headline(fate.outcome, shown, event),
+            story: self.story(fate.outcome, shown),
+            blame,
+            path: Some(path),
+            hop: Some(hop),
+            packets,
+        }
+    }
+
+    fn headline(&self, outcome: Outcome, path: &Path, event: &Event) -> String {
+        let what = self.subject(path);
+        let place = names::place(self.names, event.hop.place.netns);
+        let device = &event.hop.place.device;
+        let at = if device.is_empty() { String::new() } else { format!(" at {device}") };
+        match (&event.hop.step, outcome) {
+            (Step::Dropped(drop), Outcome::Dropped) => {
+                format!("{what} was dropped in {place}{at}: {}", words::dropped(drop))
+            }
+            (Step::Routed(route), Outcome::NoRoute) => {
+                format!("{what} was not sent in {place}: {}", words::lookup(route))
+            }
+            (_, Outcome::Unanswered) => {
+                format!(
+                    "{what} was sent again without an answer; last seen in {place}: it {}",
+                    words::hop(event)
+                )
+            }
+            (_, Outcome::Hole) => {
+                format!("{what}: hops before {place}{at} were not seen")
+            }
+            _ => format!("{what}; last seen in {place}: it {}", words::hop(event)),
+        }
+    }
+
+    /// "UDP datagram from A to B".
+    fn subject(&self, path: &Path) -> String {
+        let tuple = path.tuple();
+        let (from, to) = (tuple.source, tuple.destination);
+        let (from, to) = (names::end(self.names, from), names::end(self.names, to));
+        format!("{} from {from} to {to}", words::packet(tuple))
+    }
+
+    /// For an answer that was dropped: how the packet that it answers left.
+    fn story(&self, outcome: Outcome, path: &Path) -> Vec<String> {
+        let Some((asked, end)) = self.asked(path).filter(|_| outcome == Outcome::Dropped) else {
+            return Vec::new();
+        };
+        let Some(left) = asked.hops.iter().find(|event| event.own_socket) else {
+            return Vec::new();
+        };
+        let (out, source) = (&left.hop.place.device, left.hop.tuple.source.ip());
+        let back = match end.hop.place.device.as_str() {
+            "" => String::new(),
+            device if device == out.as_str() => format!("; the answer came in by {device}, too"),
+            device => format!("; the answer came in by {device}"),
+        };
+        vec![format!(
+            "It answers a {} that left {} by {out} with the source {source}{back}.",
+            words::packet(&left.hop.tuple),
+            names::place(self.names, end.hop.place.netns),
+        )]
+    }
+
+    /// Where a packet was dropped that answers another one sent from there: the path
+    /// of the one it answers, and the hop of the drop.
+    fn asked<'t>(&'t self, path: &'t Path) -> Option<(&'t Path, &'t Event)> {
+        let end = &path.hops[path.dropped()?.0];
+        let conversation = self.trace.conversations.get(&path.conversation)?;
+        let paths = conversation.paths.iter().map(|at| &self.trace.paths[*at]);
+        let asked = paths
+            .take_while(|other| other.at() < path.at())
+            .find(|other| other.began_here() && other.source_netns() == end.hop.place.netns)?;
+        Some((asked, end))
+    }
+
+    /// A machine with two homes: the request left by one device under the address of
+    /// another, where the answer is refused. The route of the request is at fault,
+    /// not the check that refused the answer.
+    fn two_homes(&self, path: &Path) -> Option<Blame> {
+        let (_, drop) = path.dropped().filter(|(_, drop)| drop.reason.as_str() == "IP_RPFILTER")?;
+        let (asked, end) = self.asked(path)?;
+        let left = asked.hops.iter().find(|event| event.own_socket)?;
+        let (out, back) = (&left.hop.place.device, &end.hop.place.device);
+        if out == back {
+            return None;
+        }
+        let source = left.hop.tuple.source.ip();
+        let route = asked.hops.iter().find_map(|event| match &event.hop.step {
+            Step::Routed(route) if route.error == 0 && route.device == *out => Some(route),
+            _ => None,
+        });
+        let to = left.hop.tuple.destination.ip();
+        let via = route.and_then(|route| route.gateway);
+        let via = via.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
+        Some(Blame {
+            category: Category::Routing,
+            object: format!("route to {to}{via} dev {out}, used with the source {source}"),
+            because: format!(
+                "Requests to {to} leave by {out} under the address {source}, which belongs to \
+                 {back}. The answers come in by {back}, where the reverse path filter refuses \
+                 them ({}), because the way back to {to} leads out of {out}.",
+                drop.reason
+            ),
+            advice: format!(
+                "Let them leave by {back} (ip rule add from {source} table 100; ip route add \
+                 default dev {back} table 100), or send them from an address of {out}: take \
+                 `src {source}` out of the route."
+            ),
+            proved: route.is_some(),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

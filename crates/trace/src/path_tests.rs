@@ -1,0 +1,121 @@
+use taproot_model::{Name, PacketId, Route};
+
+use super::*;
+use crate::testing::{A, B, hop, sent};
+
+fn assemble(events: Vec<Event>) -> Trace {
+    Trace::assemble(events, Account::default())
+}
+
+#[test]
+fn hops_come_together_in_order_of_time() {
+    let trace = assemble(vec![
+        hop(30, Step::Received, B, "eth0"),
+        sent(10),
+        hop(20, Step::Transmitted, A, "eth0"),
+    ]);
+    assert_eq!(trace.paths.len(), 1);
+    let times: Vec<u64> = trace.paths[0].hops.iter().map(|event| event.hop.at.0).collect();
+    assert_eq!(times, [10, 20, 30]);
+    assert!(trace.paths[0].holes.is_empty() && trace.paths[0].began_here());
+}
+
+#[test]
+fn sent_again_is_another_packet_of_the_same_conversation() {
+    let mut again = vec![sent(1000), hop(1030, Step::Received, B, "eth0")];
+    // Also where the identification is the same, as with SYN-ACK and IPv6.
+    let mut events = vec![sent(10), hop(30, Step::Received, B, "eth0")];
+    events.append(&mut again);
+    let trace = assemble(events);
+    assert_eq!(trace.paths.iter().map(|path| path.hops.len()).collect::<Vec<_>>(), [2, 2]);
+    assert_eq!(trace.conversations.len(), 1);
+}
+
+#[test]
+fn a_circle_is_one_packet_with_fewer_hops_left() {
+    let mut second = hop(30, Step::Received, B, "eth0");
+    second.hop.tuple.ttl = 62;
+    let trace = assemble(vec![hop(10, Step::Received, B, "eth0"), second]);
+    assert_eq!(trace.paths.len(), 1);
+}
+
+#[test]
+fn a_translated_leg_is_the_same_packet() {
+    let mut node = hop(20, Step::Queued, B, "veth");
+    node.translated = true;
+    node.hop.original = Some(node.hop.tuple.clone());
+    node.hop.tuple.destination = "10.9.9.9:8080".parse().unwrap();
+    let mut reply = node.hop.tuple.clone();
+    std::mem::swap(&mut reply.source, &mut reply.destination);
+    node.reply = Some(reply);
+    let mut pod = hop(30, Step::Received, A, "eth0");
+    pod.hop.tuple = node.hop.tuple.clone();
+    let trace = assemble(vec![pod, hop(10, Step::Received, B, "eth0"), node]);
+    assert_eq!(trace.paths.len(), 1, "{trace:#?}");
+    assert_eq!(trace.conversations.len(), 1);
+}
+
+#[test]
+fn other_packets_stay_apart() {
+    let mut other = hop(20, Step::Received, B, "eth0");
+    other.hop.id.sequence = 101;
+    let mut stranger = hop(21, Step::Received, B, "eth0");
+    stranger.hop.tuple.source = "10.0.0.3:4000".parse().unwrap();
+    let trace = assemble(vec![sent(10), other, stranger]);
+    assert_eq!(trace.paths.len(), 3);
+    assert_eq!(trace.conversations.len(), 2);
+}
+
+#[test]
+fn a_jump_between_namespaces_is_a_hole() {
+    let trace =
+        assemble(vec![hop(10, Step::Received, A, "eth0"), hop(20, Step::Received, B, "eth0")]);
+    assert_eq!(trace.paths[0].holes, [1]);
+}
+
+fn lookup(at: u64, error: i32, skb: u64) -> Event {
+    let route = Route {
+        table: 254,
+        error,
+        source: "0.0.0.0".parse().unwrap(),
+        destination: "10.0.0.2".parse().unwrap(),
+        gateway: None,
+        ifindex: 0,
+        device: Name::default(),
+    };
+    let mut event = hop(at, Step::Routed(route), A, "");
+    event.hop.id = PacketId { skb, ..PacketId::default() };
+    event
+}
+
+#[test]
+fn lookups_go_to_the_packet_they_were_done_for() {
+    let mut far = lookup(1, 0, 0);
+    far.hop.place.netns = Some(B);
+    let events = vec![far, lookup(5, 0, 0), sent(10), lookup(20, 0, 0xabc)];
+    let trace = assemble(events);
+    assert_eq!(trace.paths.len(), 1);
+    let steps = trace.paths[0].hops.iter().map(|e| matches!(e.hop.step, Step::Routed(_)));
+    assert_eq!(steps.collect::<Vec<_>>(), [true, false, true]);
+}
+
+#[test]
+fn a_failed_lookup_without_a_packet_is_a_path_of_its_own() {
+    let trace = assemble(vec![lookup(5, -101, 0)]);
+    assert_eq!(trace.paths.len(), 1);
+    assert_eq!(trace.paths[0].tuple().destination.ip().to_string(), "10.0.0.2");
+}
+
+#[test]
+fn a_copy_that_is_dropped_is_no_drop_of_the_packet() {
+    let drop = Drop {
+        reason: "OTHERHOST".into(),
+        function: Name::default(),
+        stack: Vec::new(),
+        netfilter: None,
+    };
+    let mut events = vec![sent(10), hop(20, Step::Dropped(drop), B, "veth")];
+    assert!(assemble(events.clone()).paths[0].dropped().is_some());
+    events.push(hop(30, Step::Delivered, B, ""));
+    assert!(assemble(events).paths[0].dropped().is_none());
+}
