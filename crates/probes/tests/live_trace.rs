@@ -288,3 +288,44 @@ fn live_a_budget_leaves_out_and_says_how_many() {
     assert!(account.over_budget > 500, "{account:?}");
     assert_eq!(account.produced, delivered + account.over_budget + account.ring_full);
 }
+
+/// Requests and answers at 1,200 a second, all of them matching, over two seconds.
+#[test]
+fn live_nothing_is_lost_at_1200_requests_a_second() {
+    need_root!();
+    need_commands!("ip", "sysctl");
+    if taproot_testkit::guest_kernel().is_some() {
+        skip!("an emulated CPU does not do 1,200 a second");
+    }
+    let pair = or_skip!(Pair::new());
+    let server = udp(&pair.b, B, 5307);
+    let client = udp(&pair.a, A, 0);
+    client.set_read_timeout(Some(Duration::from_secs(5))).expect("settable");
+    let mut tracer = start(port(5307));
+    let (rounds, pace) = (2400u32, Duration::from_secs(1) / 1200);
+    let mut events = 0;
+    std::thread::scope(|scope| {
+        let echo = scope.spawn(|| {
+            let mut buffer = [0; 64];
+            for _ in 0..rounds {
+                let (length, from) = server.recv_from(&mut buffer).expect("a request");
+                server.send_to(&buffer[..length], from).expect("answered");
+            }
+        });
+        let begin = std::time::Instant::now();
+        for round in 0..rounds {
+            client.send_to(&round.to_be_bytes(), (B, 5307)).expect("sent");
+            client.recv(&mut [0; 64]).expect("an answer");
+            if round % 24 == 0 {
+                events += tracer.poll().expect("readable").len() as u64;
+            }
+            std::thread::sleep((pace * round).saturating_sub(begin.elapsed()));
+        }
+        echo.join().expect("the server ended well");
+    });
+    events += tracer.stop().expect("readable").len() as u64;
+    let account = tracer.account().expect("readable");
+    assert!(account.is_whole(), "{account:?}");
+    assert_eq!((account.produced, account.delivered), (events, events));
+    assert!(events >= u64::from(rounds) * 6, "six hops a round at least: {events}");
+}
