@@ -1,9 +1,10 @@
 //! Reads CSV and JSON with errors that name the file and the line.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use flate2::bufread::GzDecoder;
 use serde::de::DeserializeOwned;
 
 use crate::error::EvalError;
@@ -36,8 +37,28 @@ impl Table {
 
 /// Reads a whole CSV file (RFC 4180) with a header.
 pub fn csv(path: &Path) -> Result<Table, EvalError> {
-    let file = File::open(path).map_err(EvalError::read(path))?;
-    let mut reader = csv::ReaderBuilder::new().from_reader(BufReader::new(file));
+    read(path, false, open(path)?)
+}
+
+/// As [`csv`], for a file compressed by gzip.
+pub fn csv_gz(path: &Path) -> Result<Table, EvalError> {
+    read(path, false, GzDecoder::new(open(path)?))
+}
+
+/// As [`csv`], for files whose authors did not quote everything: fields beyond the
+/// header are kept with their row, rows that are too short are left out.
+pub fn ragged_csv(path: &Path) -> Result<Table, EvalError> {
+    let mut table = read(path, true, open(path)?)?;
+    table.rows.retain(|row| row.len() >= table.header.len());
+    Ok(table)
+}
+
+fn open(path: &Path) -> Result<BufReader<File>, EvalError> {
+    Ok(BufReader::new(File::open(path).map_err(EvalError::read(path))?))
+}
+
+fn read(path: &Path, ragged: bool, from: impl Read) -> Result<Table, EvalError> {
+    let mut reader = csv::ReaderBuilder::new().flexible(ragged).from_reader(from);
     let bad = |error: csv::Error| EvalError::content(path, error);
     let header = reader.headers().map_err(bad)?.iter().map(ToOwned::to_owned).collect();
     let rows = reader.records().collect::<Result<_, _>>().map_err(bad)?;
@@ -80,6 +101,16 @@ mod tests {
         assert_eq!(Table::number(&table.rows[0], 0), Some(1.0));
         assert_eq!(Table::number(&table.rows[1], 0), None);
         assert!(table.column("c").unwrap_err().to_string().contains("no column c"));
+    }
+
+    #[test]
+    fn ragged_rows_are_kept_when_long_enough() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table.csv");
+        std::fs::write(&path, "a,b\n1\n1,2,3\n").unwrap();
+        let table = ragged_csv(&path).unwrap();
+        assert_eq!(table.rows.len(), 1);
+        assert_eq!(table.rows[0].len(), 3);
     }
 
     #[test]

@@ -21,6 +21,24 @@ struct Peer {
 
 const PEERS: &[Peer] = &[
     Peer {
+        set: "nezha_trainticket",
+        measure: "AS@1",
+        target: 0.90,
+        peers: &[("Nezha, ties at the worst", 0.60), ("Nezha, as it counts", 0.85)],
+    },
+    Peer {
+        set: "nezha_trainticket",
+        measure: "AS@3",
+        target: 0.98,
+        peers: &[("Nezha, ties at the worst", 0.95), ("Nezha, as it counts", 1.0)],
+    },
+    Peer {
+        set: "nezha_onlineboutique",
+        measure: "AS@1",
+        target: 0.85,
+        peers: &[("N-sigma, metrics", 0.52), ("BARO, metrics", 0.27), ("edge gaps, spans", 0.69)],
+    },
+    Peer {
         set: "sockshop1",
         measure: "service AC@1",
         target: 1.0,

@@ -1,0 +1,71 @@
+//! Public data through the engine: `TAPROOT_DATA` names the folder that holds it.
+//! Each bound is a little below what `docs/accuracy.md` says.
+
+use std::path::PathBuf;
+
+use taproot_eval::{EvalError, Mode, Outcome, run};
+use taproot_testkit::skip;
+
+/// The outcome of a set, or why it cannot be had here.
+fn outcome(name: &str, mode: Mode) -> Result<Outcome, String> {
+    let data = std::env::var_os("TAPROOT_DATA").map(PathBuf::from);
+    let data = data.ok_or("TAPROOT_DATA names no folder of public data sets")?;
+    match run(name, &data, mode) {
+        Ok((outcome, _)) => Ok(outcome),
+        Err(error @ EvalError::NotFound { .. }) => Err(error.to_string()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn at_least(outcome: &Outcome, bounds: &[(&str, f64)]) {
+    for (measure, bound) in bounds {
+        let value = outcome.value(measure).expect("the measure is in the table");
+        assert!(value >= *bound, "{measure} {value:.3} is below {bound}\n{}", outcome.table_text());
+    }
+}
+
+#[test]
+fn sock_shop_in_three_modes() {
+    for mode in [Mode::Blind, Mode::Given { late: 0 }, Mode::Given { late: 60 }] {
+        match outcome("sockshop1", mode) {
+            Ok(found) => at_least(&found, &[("service AC@1", 0.99), ("metric AC@1", 0.96)]),
+            Err(why) => skip!("{why}"),
+        }
+    }
+}
+
+#[test]
+fn petshop() {
+    match outcome("petshop", Mode::Blind) {
+        Ok(found) => at_least(&found, &[("top-1", 0.92), ("specificity", 0.9)]),
+        Err(why) => skip!("{why}"),
+    }
+}
+
+#[test]
+fn nezha_train_ticket() {
+    match outcome("nezha_trainticket", Mode::Blind) {
+        Ok(found) => at_least(&found, &[("AS@1", 0.7), ("AS@3", 0.9)]),
+        Err(why) => skip!("{why}"),
+    }
+}
+
+#[test]
+fn loghub() {
+    match outcome("loghub_2k", Mode::Blind) {
+        Ok(found) => at_least(&found, &[("GA", 0.93), ("FGA", 0.93), ("PA", 0.6), ("FTA", 0.65)]),
+        Err(why) => skip!("{why}"),
+    }
+}
+
+#[test]
+fn two_runs_are_equal() {
+    let text = || {
+        outcome("petshop", Mode::Given { late: 60 })
+            .map(|found| serde_json::to_string(&found).expect("an outcome is JSON"))
+    };
+    match text() {
+        Ok(first) => assert!(Ok(first) == text(), "two runs differ"),
+        Err(why) => skip!("{why}"),
+    }
+}
