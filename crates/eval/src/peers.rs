@@ -92,6 +92,33 @@ const PEERS: &[Peer] = &[
         target: 0.65,
         peers: &[("Drain3", 0.51), ("Brain", 0.52), ("Brain, tuned per system", 0.48)],
     },
+    Peer {
+        set: "RS",
+        measure: "F1",
+        target: 0.72,
+        peers: &[("RobustSpot", 0.63), ("Adtributor", 0.42), ("AutoRoot", 0.26), ("RiskLoc", 0.03)],
+    },
+    Peer {
+        set: "riskloc_S",
+        measure: "F1",
+        target: 0.80,
+        peers: &[("RiskLoc", 0.73), ("AutoRoot", 0.44), ("Adtributor", 0.07)],
+    },
+    Peer {
+        set: "riskloc_L",
+        measure: "F1",
+        target: 0.80,
+        peers: &[("RiskLoc", 0.72), ("AutoRoot", 0.50), ("Adtributor", 0.0)],
+    },
+    Peer {
+        set: "NAB",
+        measure: "standard",
+        target: 60.0,
+        peers: &[("ARTime", 74.9), ("HTM", 70.1), ("windowed Gaussian", 39.7)],
+    },
+    Peer { set: "NAB", measure: "low FP", target: 52.0, peers: &[("ARTime", 65.1), ("HTM", 63.1)] },
+    Peer { set: "TCPD", measure: "F1", target: 0.74, peers: &[("PELT", 0.72), ("none", 0.66)] },
+    Peer { set: "TCPD", measure: "cover", target: 0.70, peers: &[("PELT", 0.68), ("none", 0.56)] },
 ];
 
 /// A line for each measure that others were scored on.

@@ -2,9 +2,14 @@
 
 mod located;
 mod loghub;
+mod nab;
+mod nab_score;
 mod nezha;
 mod petshop;
+mod slices;
+mod slices_rs;
 mod sockshop;
+mod tcpd;
 
 use crate::adapter::DataSet;
 
@@ -16,5 +21,10 @@ pub fn all() -> Vec<Box<dyn DataSet>> {
         Box::new(nezha::TRAIN_TICKET),
         Box::new(nezha::ONLINE_BOUTIQUE),
         Box::new(loghub::Loghub),
+        Box::new(slices::Rs),
+        Box::new(slices::RiskLoc { name: "riskloc_S" }),
+        Box::new(slices::RiskLoc { name: "riskloc_L" }),
+        Box::new(nab::Nab),
+        Box::new(tcpd::Tcpd),
     ]
 }
