@@ -59,6 +59,29 @@ fn loghub() {
 }
 
 #[test]
+fn slices() {
+    let given = Mode::Given { late: 0 };
+    for (name, bound) in [("RS", 0.72), ("riskloc_S", 0.94), ("riskloc_L", 0.99)] {
+        match outcome(name, given) {
+            Ok(found) => at_least(&found, &[("F1", bound)]),
+            Err(why) => skip!("{why}"),
+        }
+    }
+}
+
+#[test]
+fn streams_and_change_points() {
+    match outcome("NAB", Mode::Blind) {
+        Ok(found) => at_least(&found, &[("standard", 62.0), ("low FP", 53.5)]),
+        Err(why) => skip!("{why}"),
+    }
+    match outcome("TCPD", Mode::Blind) {
+        Ok(found) => at_least(&found, &[("F1", 0.80), ("cover", 0.72)]),
+        Err(why) => skip!("{why}"),
+    }
+}
+
+#[test]
 fn two_runs_are_equal() {
     let text = || {
         outcome("petshop", Mode::Given { late: 60 })
