@@ -81,6 +81,7 @@ pub mod redis;
 pub mod route;
 pub mod sql;
 pub mod stream;
+pub mod websocket;
 
 pub use connection::{Connection, Coverage};
 pub use exchange::{Call, Outcome, Wire};

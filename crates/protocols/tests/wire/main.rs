@@ -13,3 +13,4 @@ mod mysql;
 mod nats;
 mod postgres;
 mod redis;
+mod websocket;
