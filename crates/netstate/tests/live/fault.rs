@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use taproot_model::{Category, Drop, NetfilterHook, Tuple};
 use taproot_netstate::{Incident, NetState, explain};
-use taproot_testkit::{need_commands, need_root, skip};
+use taproot_testkit::{is_root, missing_commands};
 
 use crate::bed::{Bed, WHO};
 use crate::drops::{Seen, Watch};
+
+/// Programs that every fault takes.
+const TOOLS: &[&str] = &["ip", "tc", "nft", "iptables", "sysctl"];
 
 /// What traffic keeps alive until the state was read.
 pub(crate) type Held = Box<dyn Any>;
@@ -29,6 +32,8 @@ pub(crate) struct Fault {
     pub(crate) asked: Option<&'static str>,
     /// The control group of the process at that end.
     pub(crate) group: Option<&'static str>,
+    /// Programs that it takes beside those of every fault.
+    pub(crate) needs: &'static [&'static str],
     /// How kernels drop it: reason and function, any of these. Empty: not at all.
     pub(crate) kernel: &'static [(&'static str, &'static str)],
     /// The category to be named.
@@ -53,6 +58,7 @@ impl Fault {
         packet: ("10.1.0.2:40000", "10.2.0.2:8080", TCP, SYN, 63, 60),
         asked: None,
         group: None,
+        needs: &[],
         kernel: &[],
         category: Category::Unknown,
         object: &[],
@@ -66,15 +72,19 @@ impl Fault {
         Tuple { source, destination, protocol, tcp_flags, icmp: None, ttl, length }
     }
 
+    /// Why this machine cannot run it.
+    pub(crate) fn obstacle(&self) -> Option<String> {
+        if !is_root() {
+            return Some("not root: run it with sudo or in a guest".to_owned());
+        }
+        let missing = missing_commands(&[TOOLS, self.needs].concat());
+        (!missing.is_empty()).then(|| format!("not installed: {}", missing.join(", ")))
+    }
+
     /// Makes the fault, sends the traffic, and compares what is said with the truth.
     pub(crate) fn run(&self) {
-        need_root!();
-        need_commands!("ip", "tc", "nft", "iptables", "sysctl");
         let _alone = crate::bed::alone();
-        let watch = match Watch::start() {
-            Ok(watch) => watch,
-            Err(why) => skip!("the kernel's trace events cannot be read: {why}"),
-        };
+        let watch = Watch::start().expect("root may read the kernel's trace events");
         let bed = Bed::make();
         for (who, commands) in self.set_up {
             bed.run(who, commands);

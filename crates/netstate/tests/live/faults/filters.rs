@@ -138,6 +138,7 @@ faults! {
             bed.run("node", &format!("ip link set dev c0 xdpgeneric obj {} sec xdp", file.display()));
             Box::new((bed.connect("client", "10.2.0.2:8080"), object))
         },
+        needs: &["clang"],
         kernel: &[("XDP", "do_xdp_generic"), ("NOT_SPECIFIED", "do_xdp_generic"), ("XDP", "netif_receive_generic_xdp"),
                   ("XDP", "__netif_receive_skb_core")],
         category: Category::Program,
@@ -154,6 +155,7 @@ faults! {
             bed.run("node", &format!("ip link set dev c0 xdpdrv obj {} sec xdp", file.display()));
             Box::new((bed.connect("client", "10.2.0.2:8080"), object))
         },
+        needs: &["clang"],
         kernel: &[("NOT_SPECIFIED", "veth_xdp_rcv_skb"), ("XDP", "veth_xdp_rcv_skb")],
         category: Category::Program,
         object: &["XDP program", "dev c0"],
@@ -164,6 +166,7 @@ faults! {
         traffic: |bed| Box::new(bed.refused_control_group("client", "10.2.0.2/9000")),
         at: ("client", "", "eth0"),
         packet: ("10.1.0.2:40000", "10.2.0.2:9000", UDP, 0, 64, 30),
+        needs: &["clang", "bash"],
         kernel: &[("BPF_CGROUP_EGRESS", "")],
         category: Category::Program,
         group: Some(GROUP),
@@ -177,7 +180,7 @@ faults! {
 fn conntrack_table_full() {
     // The limit belongs to the machine, which only a guest has for itself.
     taproot_testkit::need!(taproot_testkit::guest_kernel().is_some(), "needs a machine of its own");
-    Fault {
+    let fault = Fault {
         set_up: &[("node", "iptables -A FORWARD -m conntrack --ctstate NEW -j ACCEPT")],
         traffic: |bed| {
             let limit = "/proc/sys/net/netfilter/nf_conntrack_max";
@@ -194,8 +197,11 @@ fn conntrack_table_full() {
         object: &["net.netfilter.nf_conntrack_max=3"],
         advice: "sysctl -w net.netfilter.nf_conntrack_max=6",
         ..Fault::FORWARDED
+    };
+    if let Some(why) = fault.obstacle() {
+        taproot_testkit::skip!("{why}");
     }
-    .run();
+    fault.run();
 }
 
 /// A file that gets its content back.

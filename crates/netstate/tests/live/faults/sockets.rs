@@ -67,6 +67,7 @@ raw.sendto(struct.pack('!HHHH', 40000, 9000, 12, 0x1234) + b'abcd', ('10.2.0.2',
             Box::new(socket)
         },
         packet: ("10.1.0.2:40000", "10.2.0.2:9000", UDP, 0, 63, 32),
+        needs: &["python3"],
         kernel: &[("UDP_CSUM", "__udp4_lib_rcv"), ("UDP_CSUM", "udp_queue_rcv_one_skb")],
         category: Category::Packet,
         object: &["UDP checksum of packets from 10.1.0.2"],
