@@ -25,13 +25,6 @@ pub struct Http2 {
     pairing: Pairing,
 }
 
-impl Http2 {
-    /// After an upgrade from HTTP/1 (h2c): `request` is answered on stream 1.
-    pub fn upgraded(request: Call) -> Self {
-        Self { framers: <[Framer; 2]>::default(), pairing: Pairing::upgraded(request) }
-    }
-}
-
 impl Protocol for Http2 {
     type Message = Timed<Part>;
     type Record = Call;
