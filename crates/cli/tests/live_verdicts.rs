@@ -39,7 +39,9 @@ fn faults_are_named_with_class_and_culprit() {
     // One fault of each family, to keep the time of a test run; all of them, three
     // times: `taproot lab run --all --repeat 3`.
     if guest_kernel().is_some() {
-        all_right(&["noisy-neighbour", "connection-refused", "oom-kill"]);
+        // The light load that an emulated core carries has no neighbour to suffer from.
+        // With time counted in instructions all faults are right there, see CONTRIBUTING.md.
+        all_right(&["connection-refused", "oom-kill"]);
     } else {
         all_right(&["healthy", "noisy-neighbour", "connection-refused", "oom-kill", "wrong-route"]);
     }
@@ -48,6 +50,10 @@ fn faults_are_named_with_class_and_culprit() {
 #[test]
 fn the_map_is_the_labs_own_list() {
     need_root!();
+    need!(
+        guest_kernel().is_none(),
+        "on an emulated CPU names may come later than the pods that live for seconds"
+    );
     need_commands!("ip", "nft");
     let shop = match Shop::up("topology", &["--extras"]) {
         Ok(shop) => shop,
