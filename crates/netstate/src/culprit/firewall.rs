@@ -50,7 +50,7 @@ fn at(incident: &Incident<'_>, hook: NetfilterHook) -> Option<Blame> {
             Some((chain, rule)) => Some(by_rule(incident, chain, rule, true)),
             None => Some(by_policy(incident, chain, certain)),
         },
-        Passage::Passes | Passage::Translated(_) => {
+        Passage::Passes { .. } | Passage::Translated { .. } => {
             counted.map(|(chain, rule)| by_rule(incident, chain, rule, true))
         }
     }

@@ -61,10 +61,18 @@ pub struct Flow<'a> {
 /// What became of a packet at a hook.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Passage<'a> {
-    /// No rule stops it.
-    Passes,
+    /// No rule stops it; whether that is certain.
+    Passes {
+        /// Whether no condition on the way was unknown, and no new destination.
+        certain: bool,
+    },
     /// It passes, and a rule wrote a new destination.
-    Translated(SocketAddr),
+    Translated {
+        /// The new destination.
+        to: SocketAddr,
+        /// Whether no condition on the way was unknown.
+        certain: bool,
+    },
     /// A rule stops it; whether that is certain.
     Rule {
         /// The chain that the rule is in.
@@ -109,7 +117,10 @@ impl Firewall {
                 }
             }
         }
-        destination.map_or(Passage::Passes, Passage::Translated)
+        match destination {
+            Some(to) => Passage::Translated { to, certain },
+            None => Passage::Passes { certain },
+        }
     }
 
     fn walk<'a>(
@@ -134,7 +145,11 @@ impl Firewall {
                 Verdict::Return => return End::Fell,
                 Verdict::Continue => {}
                 Verdict::Dnat(to) => {
-                    return translated(to, flow).map_or(End::Accepted, End::NewDestination);
+                    let Some(to) = translated(to, flow) else {
+                        *certain = false;
+                        return End::Accepted;
+                    };
+                    return End::NewDestination(to);
                 }
                 Verdict::Jump(name) | Verdict::Goto(name) => {
                     let Some(next) = self.chain(chain, name).filter(|_| depth < DEPTH) else {
@@ -247,7 +262,7 @@ mod tests {
         match firewall.passage(NetfilterHook::Forward, &flow) {
             Passage::Rule { chain, rule, certain } => Some((chain.title_of(rule), certain)),
             Passage::Policy { chain, certain } => Some((chain.title(), certain)),
-            Passage::Translated(_) | Passage::Passes => None,
+            Passage::Translated { .. } | Passage::Passes { .. } => None,
         }
     }
 
@@ -286,6 +301,7 @@ mod tests {
         let flow =
             Flow { tuple: &tuple, came_in: None, leaves: None, begins: Some(true), mark: None };
         let passage = rules.passage(NetfilterHook::Prerouting, &flow);
-        assert_eq!(passage, Passage::Translated("10.9.0.1:8080".parse().expect("an address")));
+        let to = "10.9.0.1:8080".parse().expect("an address");
+        assert_eq!(passage, Passage::Translated { to, certain: true });
     }
 }

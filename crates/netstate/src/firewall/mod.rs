@@ -4,6 +4,7 @@
 mod judge;
 mod nft;
 mod save;
+mod xt;
 
 use std::process::Command;
 
@@ -110,7 +111,7 @@ pub enum Condition {
 pub struct FilterRule {
     /// Position in its chain, from 1: iptables' number.
     pub number: usize,
-    /// nftables' handle; 0 for iptables.
+    /// nftables' handle; 0 for a rule that a program of iptables told.
     pub handle: u64,
     /// Its conditions, and for each whether it is turned round.
     pub conditions: Vec<(Condition, bool)>,
@@ -177,7 +178,21 @@ impl Chain {
                 self.family, self.table, self.name, rule.handle
             ),
             maker => {
-                format!("{} -t {} -D {} {}", maker.command(), self.table, self.name, rule.number)
+                let own = format!(
+                    "{} -t {} -D {} {}",
+                    maker.command(),
+                    self.table,
+                    self.name,
+                    rule.number
+                );
+                // It was read from `nft`: the programs of iptables may not be here.
+                match rule.handle {
+                    0 => own,
+                    handle => format!(
+                        "{own} (or: nft delete rule {} {} {} handle {handle})",
+                        self.family, self.table, self.name
+                    ),
+                }
             }
         }
     }
@@ -192,30 +207,27 @@ pub struct Firewall {
     pub unread: Vec<String>,
 }
 
-/// Commands that print rules, and who made those.
-const SAVERS: [(&str, Maker); 4] = [
-    ("iptables-nft-save", Maker::Iptables),
-    ("iptables-legacy-save", Maker::IptablesLegacy),
-    ("ip6tables-nft-save", Maker::Ip6tables),
-    ("ip6tables-legacy-save", Maker::Ip6tablesLegacy),
+/// Who may have made rules of iptables; for each the programs that print them: its
+/// own, and one that prints those of either kind, whichever was installed.
+const SAVERS: [(Maker, &str, &str); 4] = [
+    (Maker::Iptables, "iptables-nft-save", "iptables-save"),
+    (Maker::IptablesLegacy, "iptables-legacy-save", "iptables-save"),
+    (Maker::Ip6tables, "ip6tables-nft-save", "ip6tables-save"),
+    (Maker::Ip6tablesLegacy, "ip6tables-legacy-save", "ip6tables-save"),
 ];
 
 impl Firewall {
     /// Reads the rules of the calling thread's namespace, by `nft` and the
-    /// `iptables-save` family. A command that is not installed made no rules here
-    /// that others could not show; one that fails is entered in `unread`.
+    /// `iptables-save` family. What nothing here can print is entered in `unread`.
     pub(crate) fn here() -> Self {
         let mut firewall = Self::default();
         let nft = firewall.output("nft", &["-j", "list", "ruleset"]);
-        for (command, maker) in SAVERS {
+        for (maker, own, common) in SAVERS {
             // The legacy tools create the tables that they read: ask first.
             if let Some(tables) = save::legacy_tables(maker) {
-                for table in tables {
-                    if let Some(text) = firewall.output(command, &["-c", "-t", &table]) {
-                        firewall.chains.extend(save::parse(maker, &text));
-                    }
-                }
+                firewall.add_legacy(maker, saver(maker, own, common), &tables);
             } else if nft.as_deref().is_none_or(|json| nft::mentions_iptables(json, maker))
+                && let Some(command) = saver(maker, own, common)
                 && let Some(text) = firewall.output(command, &["-c"])
             {
                 firewall.chains.extend(save::parse(maker, &text));
@@ -227,9 +239,32 @@ impl Firewall {
         firewall
     }
 
+    fn add_legacy(&mut self, maker: Maker, saver: Option<&str>, tables: &[String]) {
+        let Some(saver) = saver else {
+            if !tables.is_empty() {
+                let (command, tables) = (maker.command(), tables.join(", "));
+                self.unread.push(format!("{command}: no program here prints its {tables}"));
+            }
+            return;
+        };
+        for table in tables {
+            if let Some(text) = self.output(saver, &["-c", "-t", table]) {
+                self.chains.extend(save::parse(maker, &text));
+            }
+        }
+    }
+
     /// Tables that iptables made are already there in its own words.
     fn add_nft(&mut self, json: &str) {
-        match nft::parse(json) {
+        let extensions = if nft::has_extensions(json) {
+            xt::read().unwrap_or_else(|why| {
+                self.unread.push(why.to_string());
+                xt::Extensions::new()
+            })
+        } else {
+            xt::Extensions::new()
+        };
+        match nft::parse(json, &extensions) {
             Ok(chains) => {
                 let known = |chain: &Chain| {
                     let maker = match chain.family.as_str() {
@@ -249,7 +284,6 @@ impl Firewall {
     fn output(&mut self, command: &str, arguments: &[&str]) -> Option<String> {
         let output = match Command::new(command).args(arguments).output() {
             Ok(output) => output,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
             Err(error) => {
                 self.unread.push(format!("{command}: {error}"));
                 return None;
@@ -306,4 +340,18 @@ impl Firewall {
         }
         found
     }
+}
+
+/// The installed program that prints a maker's rules.
+fn saver(maker: Maker, own: &'static str, common: &'static str) -> Option<&'static str> {
+    let on_nftables = matches!(maker, Maker::Iptables | Maker::Ip6tables);
+    let fits = |said: &String| said.contains("nf_tables") == on_nftables;
+    version(own).map(|_| own).or_else(|| version(common).filter(fits).map(|_| common))
+}
+
+/// What a program says of itself (`iptables-save v1.8.9 (nf_tables)`); none where it
+/// is not installed.
+fn version(command: &str) -> Option<String> {
+    let output = Command::new(command).arg("--version").output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -63,7 +63,8 @@ fn begin(maker: Maker, table: &str, line: &str) -> Option<Chain> {
     Some(Chain { maker, family, table: table.to_owned(), name, base, rules: Vec::new() })
 }
 
-fn hook(chain: &str) -> Option<NetfilterHook> {
+/// The hook of a base chain of iptables.
+pub(super) fn hook(chain: &str) -> Option<NetfilterHook> {
     Some(match chain {
         "PREROUTING" => NetfilterHook::Prerouting,
         "INPUT" => NetfilterHook::Input,
@@ -75,7 +76,7 @@ fn hook(chain: &str) -> Option<NetfilterHook> {
 }
 
 /// `enum nf_ip_hook_priorities` of the kernel.
-fn priority(table: &str, hook: Option<NetfilterHook>) -> i64 {
+pub(super) fn priority(table: &str, hook: Option<NetfilterHook>) -> i64 {
     let source = matches!(hook, Some(NetfilterHook::Input | NetfilterHook::Postrouting));
     match table {
         "raw" => -300,

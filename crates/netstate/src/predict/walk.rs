@@ -41,6 +41,8 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     fn run(&mut self) -> End {
         self.programs();
+        let unread = self.state.firewall.unread.iter();
+        self.doubts.extend(unread.map(|what| format!("rules could not be read: {what}")));
         let door = match self.packet.came_in {
             Some(_) => NetfilterHook::Prerouting,
             None => NetfilterHook::Output,
@@ -79,17 +81,22 @@ impl<'a> Walk<'a> {
         let incident = self.incident(&tuple);
         let came_in = incident.came_in_name();
         let leaves = incident.next().map(|(out, _)| state.link_name(out));
-        match state.firewall.passage(hook, &incident.flow(&came_in, leaves.as_deref())) {
-            Passage::Passes => None,
-            Passage::Translated(to) => {
+        let passage = state.firewall.passage(hook, &incident.flow(&came_in, leaves.as_deref()));
+        let (Passage::Passes { certain }
+        | Passage::Translated { certain, .. }
+        | Passage::Rule { certain, .. }
+        | Passage::Policy { certain, .. }) = &passage;
+        if !certain {
+            self.doubts.push(format!("rules at {} are not fully judged", hook.as_str()));
+        }
+        match passage {
+            Passage::Passes { .. } => None,
+            Passage::Translated { to, .. } => {
                 self.decided.push(Decided::Translated { from: tuple.destination, to });
                 self.tuple.destination = to;
                 None
             }
-            Passage::Rule { certain, .. } | Passage::Policy { certain, .. } => {
-                if !certain {
-                    self.doubts.push(format!("rules at {} are not fully judged", hook.as_str()));
-                }
+            Passage::Rule { .. } | Passage::Policy { .. } => {
                 firewall::stopper(&incident, Some(hook)).map(End::Stopped)
             }
         }

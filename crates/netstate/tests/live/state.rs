@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use taproot_netstate::firewall::{Maker, Verdict};
+use taproot_netstate::NetState;
+use taproot_netstate::firewall::{Condition, Maker, Verdict};
 use taproot_netstate::state::{MAIN_TABLE, Reach, RouteKind};
 use taproot_testkit::{need_commands, need_root};
 
@@ -95,4 +96,60 @@ fn reading_changes_nothing() {
     bed.run("pod1", "test ! -s /proc/self/net/ip_tables_names");
     assert_eq!(first.firewall.chains, []);
     assert_eq!(first.links, bed.state("pod1").links);
+}
+
+/// Names the namespace to a test that another one runs.
+const NETNS: &str = "TAPROOT_TEST_NETNS";
+
+#[test]
+fn rules_of_iptables_are_read_where_its_programs_are_not() {
+    need_root!();
+    need_commands!("ip", "nft", "iptables");
+    let _alone = alone();
+    let bed = Bed::make();
+    bed.run(
+        "node",
+        "iptables -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT
+         iptables -A FORWARD -p tcp -m multiport --dports 80,8000:8999 -j REJECT
+         iptables -t nat -A PREROUTING -d 10.96.0.10 -p tcp --dport 80 -j DNAT --to-destination 10.2.0.2:8080",
+    );
+    let programs = tempfile::tempdir().expect("a folder");
+    let nft = std::env::var_os("PATH")
+        .and_then(|path| {
+            std::env::split_paths(&path).map(|dir| dir.join("nft")).find(|f| f.exists())
+        })
+        .expect("nft is installed");
+    std::os::unix::fs::symlink(nft, programs.path().join("nft")).expect("linked");
+    let output = std::process::Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "--ignored", "state::by_nft_alone"])
+        .env("PATH", programs.path())
+        .env(NETNS, bed.path("node"))
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+}
+
+#[test]
+#[ignore = "run by the test above, which says where, with a PATH of its own"]
+fn by_nft_alone() {
+    let netns = std::env::var_os(NETNS).expect("a namespace is named");
+    let state = NetState::read(std::path::Path::new(&netns)).expect("the state is read");
+    let chain = |table: &str, name: &str| {
+        let mut chains = state.firewall.chains.iter();
+        let found =
+            chains.find(|chain| (chain.table.as_str(), chain.name.as_str()) == (table, name));
+        found.expect("the chain")
+    };
+    let forward = chain("filter", "FORWARD");
+    assert_eq!(forward.maker, Maker::Iptables);
+    let established = Condition::State(vec!["established".to_owned()]);
+    assert_eq!(forward.rules[0].conditions, [(established, false)]);
+    let ports = Condition::DestinationPort(vec![(80, 80), (8000, 8999)]);
+    assert!(forward.rules[1].conditions.contains(&(ports, false)));
+    assert_eq!(forward.rules[1].verdict, Verdict::Reject);
+    assert_eq!(forward.title_of(&forward.rules[1]), "iptables filter FORWARD rule 2");
+    let to = Verdict::Dnat("10.2.0.2:8080".to_owned());
+    assert_eq!(chain("nat", "PREROUTING").rules[0].verdict, to);
+    assert_eq!(state.firewall.unread, Vec::<String>::new());
 }
