@@ -125,6 +125,11 @@ fn nothing() -> Verdict {
     }
 }
 
+/// How the packet of each path fared.
+pub(crate) fn outcomes(trace: &Trace) -> Vec<(usize, Outcome)> {
+    all_fates(trace).into_iter().map(|(path, _, fate)| (path, fate.outcome)).collect()
+}
+
 /// Path, hop and fate of every packet.
 fn all_fates(trace: &Trace) -> Vec<(usize, usize, Fate)> {
     let mut out = Vec::new();

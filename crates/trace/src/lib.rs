@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod conversation;
+pub mod diff;
+pub mod expect;
 pub mod filter;
 pub mod judge;
 mod names;

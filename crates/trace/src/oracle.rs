@@ -67,6 +67,17 @@ impl Namespaces {
     }
 }
 
+impl Namespaces {
+    /// The namespaces that a path passes, before the packets where they were
+    /// remembered, and after.
+    pub fn on(&self, path: &Path) -> Vec<NetState> {
+        let passed: BTreeSet<u32> =
+            path.hops.iter().filter_map(|event| event.hop.place.netns).collect();
+        let before = self.before.iter().filter(|state| passed.contains(&state.inode)).cloned();
+        before.chain(passed.iter().filter_map(|inode| self.after(*inode))).collect()
+    }
+}
+
 impl Oracle for Namespaces {
     fn blame(&self, path: &Path, at: &Event) -> Option<Blame> {
         let inode = at.hop.place.netns?;
