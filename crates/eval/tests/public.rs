@@ -51,6 +51,14 @@ fn nezha_train_ticket() {
 }
 
 #[test]
+fn nezha_online_boutique() {
+    match outcome("nezha_onlineboutique", Mode::Blind) {
+        Ok(found) => at_least(&found, &[("AS@1", 0.9)]),
+        Err(why) => skip!("{why}"),
+    }
+}
+
+#[test]
 fn loghub() {
     match outcome("loghub_2k", Mode::Blind) {
         Ok(found) => at_least(&found, &[("GA", 0.93), ("FGA", 0.93), ("PA", 0.6), ("FTA", 0.65)]),

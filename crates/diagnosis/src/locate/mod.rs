@@ -12,10 +12,13 @@
 //! | `onset` | when did it begin? |
 //! | `impact` | which node of the call graph adds the time or the failures itself? |
 //! | `resources` | which resource of an entity left its normal range? |
+//! | `links` | on which links does a caller wait longer than its callee works? |
 //! | `spans` | where along the traces is time added: in an entity, on a link? |
 //! | `sequences` | whose code took another way, as its log lines tell? |
+//! | `structure` | whose code took another way, as its spans tell? |
 
 mod impact;
+mod links;
 mod observed;
 mod onset;
 mod resources;
@@ -23,13 +26,14 @@ mod sequences;
 mod shift;
 mod spans;
 mod statement;
+mod structure;
 mod words;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use observed::{Alarm, Call, Entity, Line, Observed, Question, Series, Span};
+pub use observed::{Alarm, Call, Entity, Line, Link, Observed, Question, Series, Span};
 pub use onset::Onset;
 pub use statement::statement;
 pub use words::Aspect;
@@ -71,6 +75,9 @@ const OWN_MASS: f64 = 1.0;
 const RESOURCE_WEIGHT: f64 = 0.9;
 const OWN_TIME: f64 = 0.5;
 const LINKS: f64 = 0.6;
+/// Added waiting on links that both ends tell of, from which and up to which it speaks.
+const GAP: (f64, f64) = (3.0, 100.0);
+const GAP_WEIGHT: f64 = 0.9;
 /// Share of all time in traces from which added time counts in full.
 const MATTERS: f64 = 0.1;
 /// Surprise of log sequences at which they speak with two thirds of their voice.
@@ -112,8 +119,10 @@ pub fn locate(observed: &Observed, question: &Question) -> Located {
         }
         _ => (0..observed.entities.len()).collect(),
     };
+    blame_links(observed, from, &mut cases);
     blame_spans(observed, from, &mut cases);
     blame_sequences(observed, from, &mut cases);
+    blame_structure(observed, from, &mut cases);
     let began = onset.map_or(from, |onset| onset.at);
     blame_resources(observed, began, &known, &mut cases);
     Located { onset, culprits: ranked(observed, cases) }
@@ -132,6 +141,21 @@ fn blame_masses(observed: &Observed, alarm: Alarm, from: f64, cases: &mut BTreeM
         cases.entry(*entity).or_default().add(
             OWN_MASS * mass.own / most,
             format!("{what} of its own: {:.3} of {:.3}", mass.own, mass.whole),
+        );
+    }
+}
+
+fn blame_links(observed: &Observed, from: f64, cases: &mut BTreeMap<Entity, Case>) {
+    for (entity, waits) in links::waits(&observed.links, from) {
+        let far = stats::grade(waits.widest.score, GAP.0, GAP.1);
+        cases.entry(entity).or_default().add(
+            GAP_WEIGHT * far * waits.around * waits.explains.sqrt(),
+            format!(
+                "callers wait {:.3} s beyond the work, before {:.3} s, on {:.0} % of its links in or out",
+                waits.widest.value,
+                waits.widest.normal.level,
+                waits.around * 100.0
+            ),
         );
     }
 }
@@ -172,6 +196,24 @@ fn blame_sequences(observed: &Observed, from: f64, cases: &mut BTreeMap<Entity, 
                 "in its log, {:?} follows {:?} in {:.0} % of cases, before in {:.0} %",
                 name(found.next, "the end"),
                 name(found.after, "the beginning"),
+                found.now * 100.0,
+                found.before * 100.0
+            ),
+        );
+    }
+}
+
+fn blame_structure(observed: &Observed, from: f64, cases: &mut BTreeMap<Entity, Case>) {
+    for (entity, found) in structure::surprises(observed, from) {
+        cases.entry(entity).or_default().add(
+            1.0 - (-found.amount / SURPRISING).exp(),
+            format!(
+                "a span of it {} in {:.0} % of cases, before in {:.0} %",
+                if found.next.is_none() {
+                    "ends after another call"
+                } else {
+                    "goes on to another call"
+                },
                 found.now * 100.0,
                 found.before * 100.0
             ),

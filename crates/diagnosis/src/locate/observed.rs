@@ -26,6 +26,18 @@ pub struct Call {
     pub callee: Entity,
 }
 
+/// How long calls over a link take, as each end tells; times as in [`Series`], values
+/// in seconds.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Who calls whom.
+    pub call: Call,
+    /// What the caller waits, typically.
+    pub waited: Vec<(f64, f64)>,
+    /// What the callee works, typically.
+    pub worked: Vec<(f64, f64)>,
+}
+
 /// A span of a trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Span {
@@ -66,6 +78,8 @@ pub struct Observed {
     pub series: Vec<Series>,
     /// The call graph; what spans show is added to it.
     pub calls: Vec<Call>,
+    /// Latency at both ends of links.
+    pub links: Vec<Link>,
     /// Spans, in any order.
     pub spans: Vec<Span>,
     /// Lines of logs, in any order.

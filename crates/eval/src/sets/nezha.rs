@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 use serde::Deserialize;
 use taproot_diagnosis::locate::{
-    Line, Located, Observed, Question, Series, Span, locate, statement,
+    Call, Line, Link, Located, Observed, Question, Series, Span, locate, statement,
 };
 use taproot_patterns::line::message;
 use taproot_patterns::miner::{Config, Miner, TemplateId};
@@ -87,6 +87,21 @@ fn minutes(day: &Path, kind: &str, from: f64, to: f64) -> Result<Vec<PathBuf>, E
         (from..to).contains(&at).then(|| folder.join(name))
     };
     Ok(files::names(&folder)?.iter().filter_map(within).collect())
+}
+
+/// Series of a table by the name of their column.
+fn pairs(path: &Path, to: f64) -> Result<BTreeMap<String, Vec<(f64, f64)>>, EvalError> {
+    let table = files::ragged_csv(path)?;
+    let at = table.column("timestamp")?;
+    let series = |column: usize| {
+        let point = |row: &csv::StringRecord| {
+            let at = Table::number(row, at).filter(|at| *at <= to)?;
+            Some((at, Table::number(row, column)?))
+        };
+        table.rows.iter().filter_map(point).collect()
+    };
+    let columns = table.header.iter().enumerate().skip(at + 1);
+    Ok(columns.map(|(column, name)| (name.clone(), series(column))).collect())
 }
 
 fn id(of: &[&str]) -> u64 {
@@ -215,6 +230,34 @@ impl Reader {
         Ok(())
     }
 
+    /// Median latency of each call, as callers and as callees tell it: a file a side,
+    /// a column a pair of services. A service's pod is named after it.
+    fn links(&mut self, folder: &Path, to: f64) -> Result<(), EvalError> {
+        let (waited, worked) = (folder.join("source_50.csv"), folder.join("destination_50.csv"));
+        if !waited.is_file() || !worked.is_file() {
+            return Ok(());
+        }
+        let (waited, mut worked) = (pairs(&waited, to)?, pairs(&worked, to)?);
+        for (pair, waited) in waited {
+            let ends = pair.split_once('_');
+            let Some((caller, callee)) = ends.and_then(|(a, b)| Some((self.of(a)?, self.of(b)?)))
+            else {
+                continue;
+            };
+            if let Some(worked) = worked.remove(&pair) {
+                let call = Call { caller, callee };
+                self.observed.links.push(Link { call, waited, worked });
+            }
+        }
+        Ok(())
+    }
+
+    /// The pod of a service.
+    fn of(&self, service: &str) -> Option<usize> {
+        let named = |pod: &str| pod.strip_prefix(service).is_some_and(|rest| rest.starts_with('-'));
+        self.pods.iter().find(|(pod, _)| named(pod)).map(|(_, entity)| *entity)
+    }
+
     /// Templates that merged meanwhile become one.
     fn finish(mut self) -> Observed {
         let mut places: BTreeMap<Source, u32> = BTreeMap::new();
@@ -286,6 +329,7 @@ impl Adapter for Nezha {
             }
         }
         reader.metrics(&day.join("metric"), end)?;
+        reader.links(&day.join("metric"), end)?;
         let window = Some((first - EARLY, end));
         Ok((reader.finish(), Question { alarm: None, window, noticed: mode.hint(injected) }))
     }
@@ -378,6 +422,40 @@ mod tests {
         let truths = TRAIN_TICKET.truths(folder.path()).unwrap();
         let marks = TRAIN_TICKET.score(&answer, &truths[&cases[0]]);
         assert!(marks.values().all(|v| (v - 1.0).abs() < 1e-12), "{answer:?}");
+    }
+
+    #[test]
+    fn a_slow_link_is_found_by_what_both_its_ends_tell() {
+        let folder = tempfile::tempdir().unwrap();
+        let day = folder.path().join("2022-08-22");
+        let metrics = day.join("metric");
+        std::fs::create_dir_all(&metrics).unwrap();
+        let start = 1_661_158_800_u64;
+        let minutes = |row: &dyn Fn(u64, bool) -> String| -> String {
+            (0..33).map(|minute| row(start + minute * 60, minute >= 30)).collect()
+        };
+        for pod in ["web-1", "pay-1"] {
+            let rows = minutes(&|at, _| format!("x,{at},{pod},1\n"));
+            let text = "Time,TimeStamp,PodName,CpuUsage(m)\n".to_owned() + &rows;
+            std::fs::write(metrics.join(format!("{pod}_metric.csv")), text).unwrap();
+        }
+        for (side, slow) in [("source", 0.25), ("destination", 0.003)] {
+            let rows = minutes(&|at, ill| {
+                let pay = if ill { slow } else { 0.003 };
+                format!("x,{at},{pay},0.003\n")
+            });
+            let text = "time,timestamp,web_pay,web_other\n".to_owned() + &rows;
+            std::fs::write(metrics.join(format!("{side}_50.csv")), text).unwrap();
+        }
+        std::fs::write(
+            day.join("fault_list.json"),
+            r#"[{"inject_time": "2022-08-22 09:31:10", "inject_pod": "pay-1", "inject_type": "network_delay"}]"#,
+        )
+        .unwrap();
+        let read = ONLINE_BOUTIQUE.read(folder.path(), "2022-08-22/00", Mode::Blind).unwrap();
+        assert_eq!(read.0.links.len(), 1, "a service without a pod has no link");
+        let answer = ONLINE_BOUTIQUE.answer(&read);
+        assert!(answer.culprits[0].because[0].contains("callers wait"), "{answer:?}");
     }
 
     #[test]
