@@ -3,8 +3,9 @@
 //! Each step is `kind, length` and that many bytes; the kind says which side wrote
 //! them, whether bytes were missed before, and whether more were sent than copied.
 
+use taproot_protocols::any::Record;
 use taproot_protocols::stream::Limits;
-use taproot_protocols::{Call, Connection, Piece, Protocol, Side};
+use taproot_protocols::{Connection, Piece, Protocol, Side};
 
 struct Step<'a> {
     side: Side,
@@ -26,9 +27,9 @@ fn steps(mut data: &[u8]) -> Vec<Step<'_>> {
     steps
 }
 
-fn run<P>(steps: &[Step<'_>], late: bool, size: usize) -> Vec<Call>
+fn run<P>(steps: &[Step<'_>], late: bool, size: usize) -> Vec<Record>
 where
-    P: Protocol<Record = Call> + Default,
+    P: Protocol<Record: Into<Record>> + Default,
 {
     let limits = Limits::in_order();
     let mut connection = if late {
@@ -57,21 +58,22 @@ where
     let end = steps.len() as u64 * 50_000_000;
     connection.close(Side::Client, end, &mut records);
     connection.close(Side::Server, end, &mut records);
-    records
+    records.into_iter().map(Into::into).collect()
 }
 
 /// Nothing panics, memory and the number of calls are bounded (also when all comes
 /// byte by byte), and no answer begins before its request.
 pub fn drive<P>(data: &[u8])
 where
-    P: Protocol<Record = Call> + Default,
+    P: Protocol<Record: Into<Record>> + Default,
 {
     let Some((first, data)) = data.split_first() else { return };
     let steps = steps(data);
     let late = first & 1 == 1;
     let whole = run::<P>(&steps, late, usize::MAX);
     assert!(whole.len() <= data.len(), "no call without a byte");
-    for call in &whole {
+    for record in &whole {
+        let Record::Call(call) = record else { continue };
         assert!(call.times.answer.is_none_or(|answer| answer >= call.times.start));
         assert!(call.operation.len() <= 2048, "operations are bounded");
         assert!(call.statement.as_ref().is_none_or(|statement| statement.len() <= 4096));

@@ -26,13 +26,15 @@
 //! ```
 //!
 //! HTTP/1 keeps more of a request than the others; these yield [`Call`]s, which
-//! [`names`] tells by the semantic conventions.
+//! [`names`] tells by the semantic conventions. Where nobody says what a connection
+//! speaks, [`any::Any`] finds out.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`stream`] | one direction of a connection: order, gaps, truncation |
 //! | [`protocol`] | the trait each protocol implements: recognise, frame, pair |
 //! | [`connection`] | drives a protocol over the two streams of a connection |
+//! | [`any`] | finds out what a connection speaks, and when it changes |
 //! | [`exchange`] | a call, and the ways to cut and pair that protocols share |
 //! | [`names`] | the attribute names of calls, in one table |
 //! | [`route`] | raw paths to low-cardinality route templates |
@@ -53,14 +55,17 @@
 //! | [`amqp`] 0-9-1 | method | exchange or queue | reply code | channel, method |
 //! | [`mqtt`] 3.1 to 5 | connect, publish, ... | topic | reason code | packet number |
 //! | [`nats`] | request, publish, ... | subject | complaint | reply subject |
+//! | [`websocket`] | kind of message | - | code of a close | - |
 //!
 //! What is not parsed: TLS and compressed streams (`MySQL` and `PostgreSQL` leave
 //! their protocol where they turn to one, Redis where it replicates), Kafka's
 //! bodies but for the APIs in its table, and the content of compressed `MongoDB`
-//! messages. A connection that leaves its protocol counts the rest as unframed.
+//! messages. A connection that leaves its protocol counts the rest as unframed,
+//! but under [`any`], which looks for the next.
 #![forbid(unsafe_code)]
 
 pub mod amqp;
+pub mod any;
 pub mod connection;
 pub mod dns;
 pub mod exchange;

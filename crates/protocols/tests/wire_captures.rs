@@ -6,11 +6,12 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use common::{Datagram, NO_DATA, conversations_of, data, datagrams};
+use common::{Datagram, NO_DATA, Sent, conversations_of, data, datagrams};
 use taproot_protocols::amqp::Amqp;
+use taproot_protocols::any::Any;
 use taproot_protocols::dns::{Datagrams, Dns};
 use taproot_protocols::http2::Http2;
 use taproot_protocols::kafka::Kafka;
@@ -20,7 +21,8 @@ use taproot_protocols::mysql::Mysql;
 use taproot_protocols::nats::Nats;
 use taproot_protocols::postgres::Postgres;
 use taproot_protocols::redis::Redis;
-use taproot_protocols::{Call, Outcome, Protocol};
+use taproot_protocols::stream::Limits;
+use taproot_protocols::{Call, Connection, Outcome, Piece, Protocol};
 use taproot_testkit::skip;
 
 /// The captures in a folder, folders below it included, in order.
@@ -205,4 +207,71 @@ fn nats() {
 fn amqp() {
     let Some(root) = data() else { skip!("{NO_DATA}") };
     ordeal::<Amqp>(&root, &["deepflow/amqp"]);
+}
+
+/// What a capture's connections were found to speak, protocol and port untold.
+fn kinds(path: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for conversation in conversations_of::<Any>(path) {
+        let limits = Limits { patience: 5_000_000_000, ..Limits::default() };
+        let mut connection = if conversation.from_start {
+            Connection::from_start(Any::default(), limits)
+        } else {
+            Connection::joined_late(Any::default(), limits)
+        };
+        let mut records = Vec::new();
+        for sent in &conversation.sent {
+            let Sent { side, position, length, ref bytes, time } = *sent;
+            connection.push(side, Piece { position, length, bytes, time }, &mut records);
+            found.extend(connection.protocol().kind().map(|kind| format!("{kind:?}")));
+        }
+    }
+    found
+}
+
+/// Every capture of a protocol is found to be that, or what it turned to.
+#[test]
+fn content_tells_the_protocol() {
+    let Some(root) = data() else { skip!("{NO_DATA}") };
+    let expected: [(&str, &[&str]); 21] = [
+        ("zeek/dns", &["Dns"]),
+        ("deepflow/dns", &["Dns"]),
+        ("zeek/mysql", &["Mysql"]),
+        ("deepflow/mysql", &["Mysql"]),
+        ("zeek/redis", &["Redis"]),
+        ("zeek/postgresql", &["Postgres"]),
+        ("deepflow/postgre", &["Postgres"]),
+        ("deepflow/kafka", &["Kafka"]),
+        ("deepflow/mongo", &["Mongo"]),
+        ("deepflow/mqtt", &["Mqtt"]),
+        ("deepflow/nats", &["Nats"]),
+        ("deepflow/amqp", &["Amqp"]),
+        ("deepflow/http", &["Http1", "Http2"]),
+        ("zeek/http", &["Http1"]),
+        ("zeek/websocket", &["Http1", "WebSocket"]),
+        // On the port of another, or made by a fuzzer.
+        ("zeek/postgresql/http-on-port-5432.pcap", &["Http1"]),
+        ("zeek/redis/oss-fuzz-473580107.pcap", &["Kafka"]),
+        // Protocols that have no parser.
+        ("deepflow/brpc", &[]),
+        ("deepflow/pulsar", &[]),
+        ("deepflow/rocketmq", &[]),
+        ("deepflow/zmtp", &[]),
+    ];
+    let (mut wrong, mut recognised) = (Vec::new(), 0);
+    for (folder, _) in expected {
+        for path in captures(&root.join(folder)) {
+            let found = kinds(&path);
+            // The last that names it: single captures stand behind their folder.
+            let name = |(name, _): &&(&str, _)| path.starts_with(root.join(name));
+            let kinds_there = expected.iter().rfind(name).map_or(&[][..], |(_, kinds)| kinds);
+            println!("{}: {found:?}", path.display());
+            recognised += usize::from(!found.is_empty());
+            if found.iter().any(|kind| !kinds_there.contains(&kind.as_str())) {
+                wrong.push(format!("{}: {found:?}", path.display()));
+            }
+        }
+    }
+    println!("{recognised} captures recognised");
+    assert!(recognised > 0 && wrong.is_empty(), "{wrong:#?}");
 }

@@ -155,7 +155,12 @@ pub(super) fn recognise(bytes: &[u8], length: usize) -> Recognition {
     if length < HEADER {
         return Recognition::No;
     }
-    let Some(header) = bytes.get(..HEADER) else { return Recognition::Short };
+    let Some(header) = bytes.get(..HEADER) else {
+        let fits = bytes.get(2).is_none_or(|flags| matches!(flags >> 3 & 15, 0 | 4 | 5))
+            && bytes.get(3).is_none_or(|bits| bits & 0x40 == 0)
+            && bytes.get(4).is_none_or(|count| *count == 0);
+        return if fits { Recognition::Short } else { Recognition::No };
+    };
     let (flags, bits) = (header[2], header[3]);
     let opcode = flags >> 3 & 15;
     let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);

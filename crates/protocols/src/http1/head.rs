@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use memchr::memchr;
 use memchr::memmem::Finder;
 
-use super::types::{Framing, Method, Request, Response};
+use super::types::{Framing, Method, Request, Response, Upgrade};
 use crate::protocol::{Recognition, Side};
 use crate::redact;
 
@@ -219,7 +219,7 @@ struct Headers<'a> {
     traceparent: Option<&'a [u8]>,
     length: Option<u64>,
     coding: Option<bool>,
-    upgrade: bool,
+    upgrade: Option<Upgrade>,
 }
 
 impl<'a> Headers<'a> {
@@ -272,7 +272,7 @@ impl<'a> Headers<'a> {
         } else if is("traceparent") {
             self.traceparent = Some(value);
         } else if is("upgrade") {
-            self.upgrade = true;
+            self.upgrade = Some(Upgrade::from_value(value));
         }
     }
 
@@ -336,7 +336,7 @@ pub(super) fn request(bytes: &[u8], complete: bool, user_agents: bool) -> Option
         content_type: headers.content_type.map(redact::value),
         user_agent: headers.user_agent.filter(|_| user_agents).map(redact::value),
         traceparent: headers.traceparent.map(redact::value),
-        upgrade: headers.upgrade,
+        upgrade: headers.upgrade.is_some(),
         head_size: bytes.len() as u64,
         complete,
     })
@@ -351,6 +351,7 @@ pub(super) fn response(bytes: &[u8], complete: bool) -> Option<Response> {
         status,
         minor,
         framing: headers.framing(),
+        upgrade: headers.upgrade,
         content_type: headers.content_type.map(redact::value),
         head_size: bytes.len() as u64,
         complete,

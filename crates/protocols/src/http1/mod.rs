@@ -9,7 +9,9 @@ mod head;
 mod pair;
 mod types;
 
-pub use types::{Answer, Exchange, Framing, Method, Part, Record, Request, Response, Times};
+pub use types::{
+    Answer, Exchange, Framing, Method, Part, Record, Request, Response, Times, Upgrade,
+};
 
 use crate::protocol::{Event, Protocol, Recognition, Side, Step};
 use crate::stream::View;

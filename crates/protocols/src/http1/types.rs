@@ -80,6 +80,30 @@ pub enum Framing {
     OtherCoding,
 }
 
+/// What an answer turns the connection to (`Upgrade`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upgrade {
+    /// `websocket` (RFC 6455).
+    WebSocket,
+    /// `h2c` (RFC 7540, section 3.2).
+    Http2,
+    /// Anything else.
+    Other,
+}
+
+impl Upgrade {
+    /// From the value of the header. A response names the one it chose.
+    pub(super) fn from_value(value: &[u8]) -> Self {
+        if value.eq_ignore_ascii_case(b"websocket") {
+            Self::WebSocket
+        } else if value.eq_ignore_ascii_case(b"h2c") {
+            Self::Http2
+        } else {
+            Self::Other
+        }
+    }
+}
+
 /// What is kept of a request's head. Sizes in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -118,6 +142,8 @@ pub struct Response {
     pub content_type: Option<Box<str>>,
     /// How its body ends, before the rules for HEAD, 204 and so on.
     pub framing: Framing,
+    /// What it turns to, where it does.
+    pub upgrade: Option<Upgrade>,
     /// Size of the head as far as it was seen.
     pub head_size: u64,
     /// False when the head was cut short: headers may be missing.

@@ -25,6 +25,13 @@ pub struct Http2 {
     pairing: Pairing,
 }
 
+impl Http2 {
+    /// After an upgrade from HTTP/1 (h2c): `request` is answered on stream 1.
+    pub(crate) fn upgraded(request: Call) -> Self {
+        Self { framers: <[Framer; 2]>::default(), pairing: Pairing::upgraded(request) }
+    }
+}
+
 impl Protocol for Http2 {
     type Message = Timed<Part>;
     type Record = Call;

@@ -22,6 +22,12 @@ pub(super) struct Pairing {
 }
 
 impl Pairing {
+    pub(super) fn upgraded(request: Call) -> Self {
+        let mut pairing = Self { newest: 1, ..Self::default() };
+        pairing.streams.ask(1, request, Stream::default(), &mut Vec::new());
+        pairing
+    }
+
     pub(super) fn message(&mut self, side: Side, timed: Timed<Part>, records: &mut Vec<Call>) {
         let Timed { message, start, end, size } = timed;
         match (message, side) {

@@ -124,6 +124,10 @@ pub(super) fn recognise(bytes: &[u8]) -> Recognition {
     if client < -1 || size as u64 + 10 > u64::from(length) || size > 255 {
         return Recognition::No;
     }
+    // So many zeros are found in anything (a frame of HTTP/2, say).
+    if client == 0 && bytes[4..8] == [0; 4] {
+        return Recognition::No;
+    }
     let shown = &reader.0[..size.min(reader.0.len())];
     if !shown.iter().all(u8::is_ascii_graphic) {
         return Recognition::No;

@@ -173,6 +173,14 @@ pub(super) fn recognise(bytes: &[u8]) -> Recognition {
             Some(_) => return Recognition::No,
         }
     }
+    // Four flags are defined for the old answer.
+    if code == OP_REPLY {
+        match bytes.get(HEADER..HEADER + 4) {
+            None => return Recognition::Short,
+            Some([0..16, 0, 0, 0]) => {}
+            Some(_) => return Recognition::No,
+        }
+    }
     let answer = answers != 0 || code == OP_REPLY;
     Recognition::Yes(if answer { Side::Server } else { Side::Client })
 }

@@ -151,23 +151,34 @@ fn complaint(line: &[u8]) -> Text {
     KNOWN.iter().find(same).map_or("_OTHER".into(), |known| (*known).into())
 }
 
-/// Judges bytes that begin a piece.
+/// Judges bytes that begin a piece. `PING`, `+OK` and `-ERR` are left out: Redis
+/// has them too.
 pub(super) fn recognise(bytes: &[u8]) -> Recognition {
-    const STARTS: [(&[u8], Side); 7] = [
+    const STARTS: [(&[u8], Side); 4] = [
         (b"INFO {", Side::Server),
         (b"CONNECT {", Side::Client),
-        (b"+OK\r\n", Side::Server),
-        (b"-ERR '", Side::Server),
         (b"PONG\r\n", Side::Client),
-        (b"PING\r\n", Side::Client),
         (b"UNSUB ", Side::Client),
     ];
-    for (start, side) in STARTS {
+    match one_of(&STARTS, bytes) {
+        Recognition::No => verb(bytes),
+        found => found,
+    }
+}
+
+/// Whether the bytes begin in one of some ways.
+fn one_of(starts: &[(&[u8], Side)], bytes: &[u8]) -> Recognition {
+    for (start, side) in starts {
         if start.iter().zip(bytes).all(|(one, other)| one == other) {
             let whole = bytes.len() >= start.len();
-            return if whole { Recognition::Yes(side) } else { Recognition::Short };
+            return if whole { Recognition::Yes(*side) } else { Recognition::Short };
         }
     }
+    Recognition::No
+}
+
+/// Whether the bytes begin with a line that has arguments.
+fn verb(bytes: &[u8]) -> Recognition {
     for (verb, side) in [
         (&b"PUB "[..], Side::Client),
         (b"HPUB ", Side::Client),
@@ -193,11 +204,14 @@ pub(super) fn recognise(bytes: &[u8]) -> Recognition {
 
 /// The same where the side is known: both sides send `PING` and `PONG`.
 pub(super) fn resumes(side: Side, bytes: &[u8]) -> Recognition {
-    match bytes {
-        [b'P', b'I' | b'O', ..] => match recognise(bytes) {
-            Recognition::Yes(_) => Recognition::Yes(side),
-            other => other,
-        },
-        _ => recognise(bytes),
+    let starts: [(&[u8], Side); 4] = [
+        (b"+OK\r\n", Side::Server),
+        (b"-ERR '", Side::Server),
+        (b"PING\r\n", side),
+        (b"PONG\r\n", side),
+    ];
+    match one_of(&starts, bytes) {
+        Recognition::No => recognise(bytes),
+        found => found,
     }
 }

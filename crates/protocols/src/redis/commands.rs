@@ -1,6 +1,7 @@
 //! The commands of Redis 8, and where their key (or channel) stands.
 
 use crate::exchange::Text;
+use crate::protocol::{Recognition, Side};
 
 /// Where a command has its first key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +34,15 @@ pub(super) fn find(word: &[u8]) -> Option<(Text, Key)> {
 }
 
 /// `PING` as typed: what probes send to find out whether a server lives.
-pub(super) fn is_ping(bytes: &[u8]) -> bool {
-    bytes == b"PING\r\n"
+pub(crate) fn ping(bytes: &[u8]) -> Recognition {
+    const PING: &[u8] = b"PING\r\n";
+    if bytes == PING {
+        Recognition::Yes(Side::Client)
+    } else if PING.starts_with(bytes) {
+        Recognition::Short
+    } else {
+        Recognition::No
+    }
 }
 
 /// Sorted by name.

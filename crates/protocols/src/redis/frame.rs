@@ -275,11 +275,7 @@ fn count(text: &[u8]) -> Option<Count> {
 pub(super) fn recognise(bytes: &[u8]) -> Recognition {
     let Some(&kind) = bytes.first() else { return Recognition::Short };
     if !is_type(kind) {
-        return if commands::is_ping(bytes) {
-            Recognition::Yes(Side::Client)
-        } else {
-            Recognition::No
-        };
+        return Recognition::No;
     }
     let head = &bytes[..bytes.len().min(64)];
     let Some(end) = memchr::memchr(b'\n', head) else {
@@ -301,6 +297,25 @@ pub(super) fn recognise(bytes: &[u8]) -> Recognition {
             None => Recognition::No,
         },
         _ => Recognition::No,
+    }
+}
+
+/// Judges a simple string or an error by what only Redis says. Mail servers and
+/// NATS begin lines with `+OK` and `-ERR` too.
+pub(super) fn only_here(bytes: &[u8]) -> Recognition {
+    const STRINGS: [&[u8]; 3] = [b"+PONG\r\n", b"+QUEUED\r\n", b"+FULLRESYNC "];
+    /// Longer than any code of an error.
+    const LONGEST_CODE: usize = 24;
+    let begins = |known: &&&[u8]| known.iter().zip(bytes).all(|(one, other)| one == other);
+    if let Some(known) = STRINGS.iter().find(begins) {
+        let whole = bytes.len() >= known.len();
+        return if whole { yes_if(true) } else { Recognition::Short };
+    }
+    let code = bytes[1..].iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    match bytes.get(1 + code) {
+        _ if bytes[0] != b'-' || code > LONGEST_CODE => Recognition::No,
+        None => Recognition::Short,
+        Some(after) => yes_if(*after == b' ' && code > 3),
     }
 }
 

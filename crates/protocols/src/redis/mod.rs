@@ -9,6 +9,7 @@ mod commands;
 mod frame;
 mod pair;
 
+pub(crate) use commands::ping;
 pub use frame::Part;
 
 use crate::exchange::{Call, Timed};
@@ -28,13 +29,21 @@ impl Protocol for Redis {
     type Message = Timed<Part>;
     type Record = Call;
 
+    /// Without what other protocols say as well: `+OK`, `-ERR` and a typed `PING`.
     fn recognise(bytes: &[u8]) -> Recognition {
-        frame::recognise(bytes)
+        match bytes.first() {
+            Some(b'+' | b'-') => frame::only_here(bytes),
+            _ => frame::recognise(bytes),
+        }
     }
 
     /// A confirmed subscription reads like a command, so the side decides.
     fn resumes(&self, side: Side, bytes: &[u8]) -> Recognition {
-        match (Self::recognise(bytes), side) {
+        let found = match (frame::recognise(bytes), side) {
+            (Recognition::No, Side::Client) => ping(bytes),
+            (found, _) => found,
+        };
+        match (found, side) {
             (Recognition::Yes(_), Side::Server) => Recognition::Yes(side),
             (found, _) => found,
         }

@@ -25,7 +25,7 @@ fn publish(payload: usize) -> Vec<u8> {
     .concat()
 }
 
-fn script() -> Vec<Write> {
+pub(crate) fn script() -> Vec<Write> {
     let refusal = [b"\x01\x94".as_slice(), b"\x06secret", b"\0\x32\0\x0a"].concat();
     vec![
         write(Client, GREETING),

@@ -26,7 +26,7 @@ fn tcp(message: &[u8]) -> Vec<u8> {
     [&(message.len() as u16).to_be_bytes()[..], message].concat()
 }
 
-fn script() -> Vec<Write> {
+pub(crate) fn script() -> Vec<Write> {
     let two = [tcp(&query(1, "shop.example", 1)), tcp(&query(2, "Shop.Example", 28))].concat();
     let answers = [
         tcp(&message(2, 0x8183, "shop.example", 28, 0)),

@@ -23,7 +23,7 @@ fn new_name(name: &str, value: &str) -> Vec<u8> {
     [&[0x40, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
 }
 
-fn request(stream: u32, method: u8, path: &str, flags: u8) -> Vec<u8> {
+pub(crate) fn request(stream: u32, method: u8, path: &str, flags: u8) -> Vec<u8> {
     let block = [&[method, 0x86][..], &literal(4, path), &literal(1, "shop.example")].concat();
     frame(1, flags | END_HEADERS, stream, &block)
 }
@@ -40,19 +40,19 @@ fn grpc_answer(stream: u32, status: &str) -> Vec<u8> {
     [frame(1, END_HEADERS, stream, &head), frame(0, 0, stream, &[7; 9]), trailers].concat()
 }
 
-fn response(stream: u32, status: u8, body: usize) -> Vec<u8> {
+pub(crate) fn response(stream: u32, status: u8, body: usize) -> Vec<u8> {
     let data = frame(0, END_STREAM, stream, &vec![b'x'; body]);
     [frame(1, END_HEADERS, stream, &[status]), data].concat()
 }
 
-fn hello() -> Vec<Write> {
+pub(crate) fn hello() -> Vec<Write> {
     vec![
         write(Client, [PREFACE, &frame(4, 0, 0, b"\0\x03\0\0\0\x64")].concat()),
         write(Server, frame(4, 0, 0, b"\0\x03\0\0\0\x80")),
     ]
 }
 
-fn script() -> Vec<Write> {
+pub(crate) fn script() -> Vec<Write> {
     let many = [request(1, 0x82, "/a?q=secret", END_STREAM), request(3, 0x83, "/b", 0)].concat();
     let mut script = hello();
     script.extend([

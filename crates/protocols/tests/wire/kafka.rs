@@ -35,7 +35,7 @@ fn produced(number: u32, error: u8) -> Vec<u8> {
 const FETCH: &[u8] =
     b"\0\xff\xff\xff\xff\0\0\x01\xf4\0\0\0\x01\x03\x20\0\0\0\0\0\0\0\0\0\0\0\x02\x06stock\x02\0";
 
-fn script() -> Vec<Write> {
+pub(crate) fn script() -> Vec<Write> {
     vec![
         write(Client, request(18, 3, 1, b"\0\x05rdka\x022\0")),
         write(Server, response(1, b"\0\0\x02\0\0\0\0\0\x0b\0\0\0\0\0\0")),

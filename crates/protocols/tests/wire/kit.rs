@@ -48,7 +48,7 @@ impl<P: Protocol + Default> Tap<P> {
     }
 
     /// Sends in pieces of the given sizes, in turn, all at one time.
-    fn send_cut(&mut self, side: Side, mut bytes: &[u8], cuts: &[usize]) {
+    pub(crate) fn send_cut(&mut self, side: Side, mut bytes: &[u8], cuts: &[usize]) {
         for cut in cuts.iter().cycle() {
             if bytes.is_empty() {
                 return;
@@ -150,7 +150,7 @@ where
 const UNNAMED: [&str; 2] = ["_OTHER", "EXECUTE"];
 
 /// Times differ where pieces are lost; nothing else of an answered call may.
-fn known(call: &Call, whole: &[Call]) -> bool {
+pub(crate) fn known(call: &Call, whole: &[Call]) -> bool {
     let answered = matches!(call.outcome, Outcome::Answered { .. });
     whole.iter().any(|one| {
         let same = one.operation == call.operation || UNNAMED.contains(&&*call.operation);
@@ -216,7 +216,7 @@ where
 }
 
 /// Flips, drops and repeats bytes; nothing may panic, grow or hang.
-fn mutilated<P: Protocol + Default>(script: &[Write]) {
+pub(crate) fn mutilated<P: Protocol + Default>(script: &[Write]) {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = move |below: usize| {
         state ^= state << 13;

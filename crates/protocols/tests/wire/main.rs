@@ -2,6 +2,7 @@
 //! with gaps, with truncated copies, and mutilated.
 
 mod amqp;
+mod any;
 mod dns;
 mod http2;
 mod kafka;

@@ -4,7 +4,7 @@ use taproot_protocols::memcached::Memcached;
 
 use crate::kit::{Client, Server, Write, conforms, recognised, recovers, refused, write};
 
-fn text() -> Vec<Write> {
+pub(crate) fn text() -> Vec<Write> {
     let long = "x".repeat(3000);
     vec![
         write(Client, format!("set user:17 0 0 3000\r\n{long}\r\n")),
@@ -67,7 +67,7 @@ fn message(
     [&bytes, extras, key.as_bytes(), value].concat()
 }
 
-fn binary() -> Vec<Write> {
+pub(crate) fn binary() -> Vec<Write> {
     vec![
         write(Client, message(0x80, 1, 0, 1, &[0; 8], "user:1", &[b'x'; 2000])),
         write(Server, message(0x81, 1, 0, 1, &[], "", &[])),

@@ -47,7 +47,7 @@ fn hello() -> Vec<u8> {
     message(1, 0, 2004, &body)
 }
 
-fn script() -> Vec<Write> {
+pub(crate) fn script() -> Vec<Write> {
     let rows = inner(4, "firstBatch", &[text("0", &"x".repeat(6000))]);
     let error = inner(3, "0", &[int("index", 0), int("code", 11000)]);
     vec![

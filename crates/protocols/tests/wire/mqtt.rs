@@ -32,7 +32,7 @@ fn connect() -> Vec<u8> {
     packet(0x10, b"\0\x04MQTT\x04\x02\0\x3c\0\x02id")
 }
 
-fn script() -> Vec<Write> {
+pub(crate) fn script() -> Vec<Write> {
     vec![
         write(Client, connect()),
         write(Server, packet(0x20, b"\0\0")),

@@ -27,7 +27,7 @@ fn query(text: &str) -> Vec<u8> {
     command(3, text.as_bytes())
 }
 
-fn greeting() -> Vec<u8> {
+pub(crate) fn greeting() -> Vec<u8> {
     packet(
         0,
         &[&b"\x0a8.0.36\0\x01\0\0\0abcdefgh\0\xff\xf7\x21\x02\0\xff\xc1\x15"[..], &[0; 30]]
@@ -57,7 +57,7 @@ fn rows(old: bool, count: usize) -> Vec<u8> {
     packets(&all)
 }
 
-fn script() -> Vec<Write> {
+pub(crate) fn script() -> Vec<Write> {
     vec![
         write(Server, greeting()),
         write(Client, login(FLAGS)),

@@ -4,7 +4,7 @@ use taproot_protocols::nats::Nats;
 
 use crate::kit::{Client, Server, Tap, Write, conforms, recognised, refused, shown, write};
 
-fn script() -> Vec<Write> {
+pub(crate) fn script() -> Vec<Write> {
     let long = "x".repeat(5000);
     vec![
         write(Server, "INFO {\"server_id\":\"a\",\"version\":\"2.10.7\"}\r\n"),

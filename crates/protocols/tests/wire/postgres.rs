@@ -45,7 +45,7 @@ fn error(code: &str) -> Vec<u8> {
     message(b'E', format!("SERROR\0VERROR\0C{code}\0Msecret\0\0").as_bytes())
 }
 
-fn script() -> Vec<Write> {
+pub(crate) fn script() -> Vec<Write> {
     let sync = message(b'S', b"");
     let prepared = [message(b'1', b""), message(b'2', b""), rows(3, "SELECT 3"), ready()].concat();
     let login = [message(b'R', b"\0\0\0\0"), message(b'S', b"a\0b\0"), ready()].concat();

@@ -14,7 +14,7 @@ fn command(words: &[&str]) -> Vec<u8> {
     bytes
 }
 
-fn script() -> Vec<Write> {
+pub(crate) fn script() -> Vec<Write> {
     let long = "x".repeat(5000);
     let pipeline = [command(&["SET", "user:17", &long]), command(&["GET", "user:17"])].concat();
     let replies = format!("+OK\r\n$5000\r\n{long}\r\n");
@@ -106,7 +106,7 @@ fn replies_that_were_switched_off() {
 fn recognises_by_content() {
     recognised::<Redis>(Client, b"*1\r\n$4\r\nPING\r\n");
     recognised::<Redis>(Client, b"*2\r\n$3\r\nget\r\n$1\r\na\r\n");
-    recognised::<Redis>(Server, b"-ERR unknown\r\n");
+    recognised::<Redis>(Server, b"-WRONGTYPE Operation against a key\r\n");
     recognised::<Redis>(Server, b"*2\r\n$5\r\nworld\r\n$1\r\na\r\n");
     for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"+\r\n", b"*x\r\n", b"$3\r\nabcd\r\n", b"get a\r\n"]
     {

@@ -6,7 +6,7 @@ use crate::kit::{Client, Server, Write, calls, conforms, recovers, refused, writ
 
 const TEXT: u8 = 0x81;
 
-fn frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     let bit = if mask.is_some() { 0x80 } else { 0 };
     let mut bytes = vec![first];
     match payload.len() {
@@ -25,7 +25,7 @@ fn frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     frame(first, Some([7, 77, 177, 27]), payload)
 }
 
