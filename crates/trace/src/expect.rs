@@ -8,6 +8,7 @@
 //! Only what begins a conversation is predicted: later packets go by what the
 //! table of connections remembers.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::ops::Range;
 
@@ -17,6 +18,7 @@ use taproot_netstate::predict::{Decided, End, Packet, Way};
 use taproot_netstate::{NetState, predict};
 use taproot_probes::trace::Event;
 
+use crate::names::{self, Names};
 use crate::path::{Path, Trace};
 use crate::words;
 
@@ -59,6 +61,15 @@ pub fn expectations(trace: &Trace, path: usize, states: &[NetState]) -> Vec<Expe
         return Vec::new();
     };
     visits(shown).into_iter().filter_map(|visit| of_visit(shown, visit, states)).collect()
+}
+
+/// The packet that began the conversation of a path: the path itself, or the first.
+pub fn question(trace: &Trace, path: usize) -> usize {
+    if begins(trace, path) {
+        return path;
+    }
+    let conversation = trace.conversations.get(&trace.paths[path].conversation);
+    conversation.and_then(|found| found.paths.first().copied()).unwrap_or(path)
 }
 
 fn begins(trace: &Trace, path: usize) -> bool {
@@ -237,6 +248,36 @@ fn told(way: &Way) -> Vec<String> {
         End::Stopped(blame) => format!("it is stopped: {}", blame.object),
     };
     decided.chain([end]).collect()
+}
+
+/// The comparison for people.
+pub fn text(expectations: &[Expectation], names: &dyn Names) -> String {
+    let mut out = String::new();
+    if expectations.is_empty() {
+        return out;
+    }
+    out.push_str("\nExpected of routes, rules, neighbours and sockets:\n");
+    for one in expectations {
+        let place = names::place(names, Some(one.netns));
+        let expected = one.expected.join("; ");
+        let _ = match one.agrees {
+            Some(true) => writeln!(out, "  {place}: {expected}. So it was."),
+            Some(false) => writeln!(
+                out,
+                "  {place}: {expected}. FINDING: it {}; something decided that these do not show.",
+                one.observed
+            ),
+            None => writeln!(out, "  {place}: {expected}. It {}.{}", one.observed, doubts(one)),
+        };
+    }
+    out
+}
+
+fn doubts(one: &Expectation) -> String {
+    match one.doubts.as_slice() {
+        [] => String::new(),
+        doubts => format!(" Not certain: {}.", doubts.join("; ")),
+    }
 }
 
 #[cfg(test)]

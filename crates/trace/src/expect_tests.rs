@@ -102,11 +102,14 @@ fn a_drop_that_nothing_explains_is_a_difference() {
     let [one] = found.as_slice() else { panic!("one namespace is known: {found:?}") };
     assert_eq!(one.agrees, Some(false));
     assert!(one.observed.contains("TC_INGRESS"), "{one:?}");
+    let said = text(&found, &crate::Plain);
+    assert!(said.contains("FINDING: it was stopped: TC_INGRESS"), "{said}");
     let mut doubtful = server();
     doubtful.links[0].xdp = Some(7);
     let found = beside(events, &[doubtful]);
     assert_eq!(found[0].agrees, None, "an XDP program may be why");
-    assert!(found[0].doubts[0].contains("XDP program 7"), "{found:?}");
+    let said = text(&found, &crate::Plain);
+    assert!(said.contains("Not certain: XDP program 7"), "{said}");
 }
 
 #[test]

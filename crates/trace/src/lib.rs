@@ -13,7 +13,9 @@ pub mod filter;
 pub mod judge;
 mod names;
 mod oracle;
+mod owner;
 mod path;
+pub mod pcapng;
 pub mod render;
 #[cfg(test)]
 mod testing;

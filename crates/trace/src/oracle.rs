@@ -11,11 +11,13 @@ use taproot_netstate::{Incident, NetState, explain};
 use taproot_probes::trace::Event;
 
 use crate::judge::Oracle;
+use crate::owner;
 use crate::path::Path;
 
 /// Reads namespaces when a packet did not arrive, each once.
 #[derive(Debug, Default)]
 pub struct Namespaces {
+    proc_root: PathBuf,
     files: BTreeMap<u32, PathBuf>,
     before: Vec<NetState>,
     after: RefCell<BTreeMap<u32, Option<NetState>>>,
@@ -33,7 +35,7 @@ impl Namespaces {
                 files.entry(meta.ino() as u32).or_insert(path);
             }
         }
-        Self { files, ..Self::default() }
+        Self { proc_root: proc_root.to_owned(), files, ..Self::default() }
     }
 
     /// Inode and file of each.
@@ -91,8 +93,26 @@ impl Oracle for Namespaces {
         if incident.came_in == 0 {
             incident.came_in = came_in(path, at);
         }
+        let group = owner(&self.proc_root, at, &incident)
+            .and_then(|pid| owner::control_group(&self.proc_root, pid));
+        incident.control_group = group.as_deref();
         Some(explain(&incident))
     }
+}
+
+/// The process at this end of the packet's way, looked for only where programs on
+/// control groups may have judged the packet.
+fn owner(proc_root: &FilePath, at: &Event, incident: &Incident<'_>) -> Option<u32> {
+    if incident.state.programs.is_empty() {
+        return None;
+    }
+    let netns = incident.state.inode;
+    if at.own_socket {
+        return owner::sender(proc_root, at.hop.socket.as_ref()?, netns);
+    }
+    let tcp = incident.tuple.protocol == 6;
+    let waiting = incident.state.sockets_at(tcp, incident.tuple.destination);
+    waiting.first().and_then(|socket| owner::holder(proc_root, u64::from(socket.inode), netns))
 }
 
 /// The device by which the packet came into the namespace where it ended; 0 where
