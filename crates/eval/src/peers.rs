@@ -69,6 +69,30 @@ const PEERS: &[Peer] = &[
         peers: &[("traversal, latency", 0.17), ("traversal, availability", 1.0)],
     },
     Peer {
+        set: "tvdiag_sockshop",
+        measure: "HR@1",
+        target: 0.80,
+        peers: &[("TVDiag, trained", 0.86), ("random forest", 0.86), ("rarity of alarms", 0.52)],
+    },
+    Peer {
+        set: "tvdiag_sockshop",
+        measure: "type F1",
+        target: 0.70,
+        peers: &[("TVDiag, trained", 0.64), ("random forest", 0.70)],
+    },
+    Peer {
+        set: "tvdiag_gaia",
+        measure: "HR@1",
+        target: 0.60,
+        peers: &[("TVDiag, trained", 0.76), ("random forest", 0.63), ("rarity of alarms", 0.29)],
+    },
+    Peer {
+        set: "tvdiag_gaia",
+        measure: "type F1",
+        target: 0.75,
+        peers: &[("TVDiag, trained", 0.94), ("random forest", 0.75)],
+    },
+    Peer {
         set: "loghub_2k",
         measure: "GA",
         target: 0.93,

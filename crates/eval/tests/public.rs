@@ -59,6 +59,16 @@ fn nezha_online_boutique() {
 }
 
 #[test]
+fn notices_of_tvdiag() {
+    for (name, first, kind) in [("tvdiag_sockshop", 0.67, 0.60), ("tvdiag_gaia", 0.47, 0.62)] {
+        match outcome(name, Mode::Blind) {
+            Ok(found) => at_least(&found, &[("HR@1", first), ("type F1", kind)]),
+            Err(why) => skip!("{why}"),
+        }
+    }
+}
+
+#[test]
 fn loghub() {
     match outcome("loghub_2k", Mode::Blind) {
         Ok(found) => at_least(&found, &[("GA", 0.93), ("FGA", 0.93), ("PA", 0.6), ("FTA", 0.65)]),

@@ -11,6 +11,8 @@
 //! |---|---|
 //! | `onset` | when did it begin? |
 //! | `impact` | which node of the call graph adds the time or the failures itself? |
+//! | `notices` | whose notices are rare, and not what its replicas show too? |
+//! | `kind` | what kind of fault do they look like? |
 //! | `resources` | which resource of an entity left its normal range? |
 //! | `links` | on which links does a caller wait longer than its callee works? |
 //! | `spans` | where along the traces is time added: in an entity, on a link? |
@@ -18,7 +20,9 @@
 //! | `structure` | whose code took another way, as its spans tell? |
 
 mod impact;
+mod kind;
 mod links;
+mod notices;
 mod observed;
 mod onset;
 mod resources;
@@ -33,7 +37,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use observed::{Alarm, Call, Entity, Line, Link, Observed, Question, Series, Span};
+pub use kind::Kind;
+pub use observed::{
+    Alarm, Call, Entity, Line, Link, Notice, Observed, Question, Series, Span, What,
+};
 pub use onset::Onset;
 pub use statement::statement;
 pub use words::Aspect;
@@ -53,6 +60,9 @@ pub struct Culprit {
     pub metric: Option<String>,
     /// What that metric is about.
     pub aspect: Option<Aspect>,
+    /// Kinds of fault that its notices look like, the most likely first; empty where
+    /// nothing was noticed.
+    pub kinds: Vec<Kind>,
     /// What speaks for it, strongest first.
     pub because: Vec<String>,
 }
@@ -83,6 +93,10 @@ const MATTERS: f64 = 0.1;
 /// Surprise of log sequences at which they speak with two thirds of their voice.
 const SURPRISING: f64 = 1.5;
 
+/// Amount of rare notices at which they speak with half of their voice.
+const RARE: f64 = 10.0;
+const NOTICES: f64 = 0.9;
+
 /// What speaks for one entity.
 #[derive(Clone, Debug, Default)]
 struct Case {
@@ -90,6 +104,7 @@ struct Case {
     because: Vec<(f64, String)>,
     metric: Option<String>,
     aspect: Option<Aspect>,
+    kinds: Vec<Kind>,
 }
 
 impl Case {
@@ -104,8 +119,11 @@ pub fn locate(observed: &Observed, question: &Question) -> Located {
     let alarmed = question.alarm.map(|alarm| of_alarm(observed, alarm));
     let onset = onset::bound(alarmed.as_deref().unwrap_or(&observed.series), question);
     let from = question.window.map(|window| window.0).or(onset.map(|onset| onset.at));
-    let Some(from) = from.or(question.noticed) else { return Located::default() };
     let mut cases: BTreeMap<Entity, Case> = BTreeMap::new();
+    blame_notices(observed, &mut cases);
+    let Some(from) = from.or(question.noticed) else {
+        return Located { onset: None, culprits: ranked(observed, cases) };
+    };
     if let Some(alarm) = question.alarm {
         let symptom = impact::series(observed, alarm.entity, alarm.aspect);
         if symptom.is_some_and(|series| !impact::is_troubled(series, alarm.aspect, from)) {
@@ -141,6 +159,20 @@ fn blame_masses(observed: &Observed, alarm: Alarm, from: f64, cases: &mut BTreeM
         cases.entry(*entity).or_default().add(
             OWN_MASS * mass.own / most,
             format!("{what} of its own: {:.3} of {:.3}", mass.own, mass.whole),
+        );
+    }
+}
+
+fn blame_notices(observed: &Observed, cases: &mut BTreeMap<Entity, Case>) {
+    let signs = notices::signs(&observed.entities, &observed.notices);
+    for (entity, found) in notices::unusual(observed) {
+        let own: Vec<_> =
+            signs.iter().filter(|(of, _)| *of == entity).map(|(_, sign)| *sign).collect();
+        let case = cases.entry(entity).or_default();
+        case.kinds = kind::kinds(&own);
+        case.add(
+            NOTICES * found.amount / (found.amount + RARE),
+            format!("{}, in {} of {} episodes", found.rarest, found.seen.0, found.seen.1),
         );
     }
 }
@@ -264,6 +296,7 @@ fn ranked(observed: &Observed, cases: BTreeMap<Entity, Case>) -> Vec<Culprit> {
                 confidence: 0.0,
                 metric: case.metric,
                 aspect: case.aspect,
+                kinds: case.kinds,
                 because: case.because.into_iter().map(|(_, why)| why).collect(),
             }
         })

@@ -69,6 +69,41 @@ pub struct Line {
     pub template: u32,
 }
 
+/// What another system noticed of an entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Of whom; of a call, who calls.
+    pub entity: Entity,
+    /// What.
+    pub what: What,
+}
+
+/// What can be noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A metric left its range.
+    Metric {
+        /// Its name, in any convention.
+        name: String,
+        /// Upwards, or else downwards.
+        up: bool,
+    },
+    /// A line that is not usual.
+    Log {
+        /// Its template; replicas write lines of the same templates.
+        template: String,
+    },
+    /// Calls that are slow or fail.
+    Call {
+        /// Who is called; the caller itself for work of its own.
+        callee: Entity,
+        /// For what, without the callee's address.
+        operation: String,
+        /// They fail, or else are slow.
+        failed: bool,
+    },
+}
+
 /// All that was observed. Whatever is missing is left empty.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
@@ -86,6 +121,10 @@ pub struct Observed {
     pub lines: Vec<Line>,
     /// Texts of the templates of those lines.
     pub templates: Vec<String>,
+    /// What other systems noticed now.
+    pub notices: Vec<Notice>,
+    /// What they noticed in earlier episodes, whatever those were about.
+    pub earlier: Vec<Vec<Notice>>,
 }
 
 impl Observed {

@@ -85,3 +85,18 @@ fn confidence_falls_with_rivals() {
     let among = locate(&crowd, &Question::default());
     assert!(among.culprits[0].confidence < alone.culprits[0].confidence / 2.0);
 }
+
+#[test]
+fn notices_alone_are_enough_and_nothing_dates_them() {
+    let entities = ["cart-0", "cart-1"].map(String::from).to_vec();
+    let what = What::Metric { name: "cpu_usage".into(), up: true };
+    let notices = vec![Notice { entity: 1, what }];
+    let noticed = Observed { entities, notices, earlier: vec![Vec::new()], ..Observed::default() };
+    let found = locate(&noticed, &Question::default());
+    assert_eq!((found.onset, found.culprits.len()), (None, 1));
+    assert_eq!(
+        (found.culprits[0].entity.as_str(), found.culprits[0].kinds[0]),
+        ("cart-1", Kind::Cpu)
+    );
+    assert_eq!(found.culprits[0].because, ["cpu_usage rose, in 1 of 2 episodes"]);
+}

@@ -10,6 +10,7 @@ mod slices;
 mod slices_rs;
 mod sockshop;
 mod tcpd;
+mod tvdiag;
 
 use crate::adapter::DataSet;
 
@@ -20,6 +21,8 @@ pub fn all() -> Vec<Box<dyn DataSet>> {
         Box::new(petshop::PetShop),
         Box::new(nezha::TRAIN_TICKET),
         Box::new(nezha::ONLINE_BOUTIQUE),
+        Box::new(tvdiag::SOCK_SHOP),
+        Box::new(tvdiag::GAIA),
         Box::new(loghub::Loghub),
         Box::new(slices::Rs),
         Box::new(slices::RiskLoc { name: "riskloc_S" }),
