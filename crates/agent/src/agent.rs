@@ -323,7 +323,8 @@ impl Agent {
         // Flows first: they teach which namespace a cookie stands for.
         match self.flow.as_mut().map(FlowCollector::poll) {
             Some(Ok(batch)) => {
-                flows::signals(batch, &mut self.edges, &mut self.names, at, interval, out);
+                let poll = flows::Poll { clock: self.clock, at, interval };
+                flows::signals(batch, &mut self.edges, &mut self.names, poll, out);
             }
             Some(Err(error)) => tracing::warn!(%error, "flows"),
             None => {}
@@ -332,6 +333,7 @@ impl Agent {
             Some(Ok(batch)) => requests::signals(
                 batch,
                 &mut self.routes,
+                &self.edges,
                 &mut self.names,
                 self.clock,
                 interval,

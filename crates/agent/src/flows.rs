@@ -8,27 +8,37 @@ use taproot_model::{
 };
 use taproot_probes::flow::{Batch, DropDelta, EdgeDelta, EdgeKey, ListenerDelta};
 
+use crate::clock::Clock;
 use crate::names::{Names, Seen};
 
 /// Edges remembered at most; beyond, all are named afresh.
 const REMEMBERED: usize = 16_384;
 
-/// Who was at the two ends of an edge when its last connection was made. A
-/// connection keeps its owner, also when its address has passed to another since.
+/// Who was at the two ends of an edge, by edge and control group, when its last
+/// connection was made. A connection keeps its owner, also when its address has
+/// passed to another since.
 pub(crate) type Remembered = HashMap<(EdgeKey, u64), Edge>;
+
+/// What all flows of one poll have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Poll {
+    pub(crate) clock: Clock,
+    pub(crate) at: Timestamp,
+    pub(crate) interval: u64,
+}
 
 /// Turns one poll of the flow collector into signals.
 pub(crate) fn signals(
     batch: Batch,
     remembered: &mut Remembered,
     names: &mut Names,
-    at: Timestamp,
-    interval: u64,
+    poll: Poll,
     out: &mut Vec<Signal>,
 ) {
+    let Poll { at, interval, .. } = poll;
     for delta in batch.edges {
         names.resolver.learn_netns(delta.key.netns, u64::from(delta.netns_inode));
-        if let Some(flow) = edge(delta, remembered, names, at, interval, out) {
+        if let Some(flow) = edge(delta, remembered, names, poll, out) {
             out.push(flow);
         }
     }
@@ -40,14 +50,14 @@ pub(crate) fn signals(
     batch.listeners.iter().for_each(|l| listener(l, names, at, interval, out));
 }
 
-/// The edge of a delta: as it was named when its last connection was made, else
-/// as its addresses are named now.
+/// The edge of a delta as it was named when its last connection was made: within
+/// one interval an address may pass from one pod to the next.
 fn named(
     delta: &EdgeDelta,
     seen: &Seen,
     remembered: &mut Remembered,
     names: &mut Names,
-    at: Timestamp,
+    poll: Poll,
     out: &mut Vec<Signal>,
 ) -> Option<Edge> {
     let id = (delta.key, delta.cgroup);
@@ -57,7 +67,8 @@ fn named(
     {
         return Some(known.clone());
     }
-    let edge = names.edge(seen, at, out)?;
+    let connected = (delta.last_connect > 0).then(|| poll.clock.at(delta.last_connect));
+    let edge = names.edge(seen, connected.unwrap_or(poll.at), out)?;
     // A stranger may get a name in a moment: ask again then.
     let known = |end: &Endpoint| !end.entity.starts_with("external:");
     if known(&edge.client) && known(&edge.server) {
@@ -73,8 +84,7 @@ fn edge(
     delta: EdgeDelta,
     remembered: &mut Remembered,
     names: &mut Names,
-    at: Timestamp,
-    interval: u64,
+    poll: Poll,
     out: &mut Vec<Signal>,
 ) -> Option<Signal> {
     let key = delta.key;
@@ -86,10 +96,10 @@ fn edge(
         port: key.port,
         role: key.role,
     };
-    let edge = named(&delta, &seen, remembered, names, at, out)?;
+    let edge = named(&delta, &seen, remembered, names, poll, out)?;
     Some(Signal::Flow(Box::new(Flow {
-        at,
-        interval,
+        at: poll.at,
+        interval: poll.interval,
         edge,
         transport: key.transport,
         tx_bytes: delta.tx_bytes,

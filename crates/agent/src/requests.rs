@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use taproot_model::{Exemplar, Name, Protocol, Requests, Role, Signal, Timestamp};
+use taproot_model::{Edge, Exemplar, Name, Protocol, Requests, Role, Signal, Timestamp, Transport};
+use taproot_probes::flow::EdgeKey;
 use taproot_probes::http::{self, Delta, Key, Sample};
 
 use crate::clock::Clock;
+use crate::flows::Remembered;
 use crate::names::{Names, Seen};
 
 /// Distinct route hashes remembered; beyond, the hash itself is the name.
@@ -59,10 +61,24 @@ fn seen(key: &Key) -> Seen {
     }
 }
 
-/// Turns one poll of the HTTP collector into signals.
+/// The key that the flow collector gives to the connections of a key of ours.
+fn flow(key: &Key) -> EdgeKey {
+    EdgeKey {
+        netns: key.netns,
+        local: key.local,
+        remote: key.remote,
+        port: key.port,
+        transport: Transport::Tcp,
+        role: role(key),
+    }
+}
+
+/// Turns one poll of the HTTP collector into signals. Poll the flows first:
+/// they know who was at the ends when a connection was made.
 pub(crate) fn signals(
     batch: http::Batch,
     routes: &mut Routes,
+    flows: &Remembered,
     names: &mut Names,
     clock: Clock,
     interval: u64,
@@ -71,7 +87,10 @@ pub(crate) fn signals(
     let at = clock.now();
     batch.samples.iter().for_each(|s| routes.learn(s));
     for delta in batch.counts {
-        if let Some(signal) = requests(delta, routes, names, at, interval, out) {
+        let edge = flows.get(&(flow(&delta.key), delta.key.cgroup)).cloned();
+        // Named as its flow is, from when the connection was made; else as of now.
+        let edge = edge.or_else(|| names.edge(&seen(&delta.key), at, out));
+        if let Some(signal) = edge.map(|edge| requests(delta, edge, routes, at, interval)) {
             out.push(signal);
         }
     }
@@ -82,17 +101,9 @@ pub(crate) fn signals(
     }
 }
 
-fn requests(
-    delta: Delta,
-    routes: &Routes,
-    names: &mut Names,
-    at: Timestamp,
-    interval: u64,
-    out: &mut Vec<Signal>,
-) -> Option<Signal> {
+fn requests(delta: Delta, edge: Edge, routes: &Routes, at: Timestamp, interval: u64) -> Signal {
     let key = delta.key;
-    let edge = names.edge(&seen(&key), at, out)?;
-    Some(Signal::Requests(Box::new(Requests {
+    Signal::Requests(Box::new(Requests {
         at,
         interval,
         edge,
@@ -105,7 +116,7 @@ fn requests(
         request_bytes: delta.request_bytes,
         response_bytes: delta.response_bytes,
         latency: delta.latency,
-    })))
+    }))
 }
 
 fn exemplar(

@@ -37,6 +37,9 @@ pub struct EdgeDelta {
     pub syn_retransmits: u64,
     /// Connections established.
     pub connects: u64,
+    /// When the last of all connections was established, monotonic nanoseconds; 0
+    /// when all were there before the collector.
+    pub last_connect: u64,
     /// Failed attempts by errno name. `ECANCELED` stands for an attempt that the
     /// program gave up before an answer came.
     pub failed_connects: BTreeMap<Name, u64>,
@@ -162,6 +165,7 @@ impl Seen {
             retransmits: new.retransmits,
             syn_retransmits: new.syn_retransmits,
             connects: new.connects,
+            last_connect: edge.connected,
             failed_connects: failures.map_or_else(BTreeMap::new, |f| self.new_failures(f)),
             resets_sent: new.resets_sent,
             resets_received: new.resets_received,

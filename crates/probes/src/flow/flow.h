@@ -91,6 +91,7 @@ struct flow_edge {
 	__u64 resets_received;
 	__u64 opened;	 /* connections, also those that were open at start */
 	__u64 closed;
+	__u64 connected; /* when the last connection was established, monotonic */
 	__u64 told;	 /* sum of the counters when it was last reported */
 	__u64 rtt_sum;	 /* nanoseconds */
 	__u64 connect_sum;

@@ -93,12 +93,12 @@ static __always_inline void established(struct sock *sk, int from)
 {
 	struct conn *conn = bpf_sk_storage_get(&conns, sk, 0, 0);
 	struct flow_edge *edge = NULL;
+	u64 now = bpf_ktime_get_ns();
 
 	if (conn && conn->dialling) {
 		edge = edge_get(&conn->key);
 		if (edge)
-			record(edge->connect, &edge->connect_sum,
-			       bpf_ktime_get_ns() - conn->started);
+			record(edge->connect, &edge->connect_sum, now - conn->started);
 	} else {
 		conn = begin(sk, from == TCP_SYN_SENT ? FLOW_CLIENT : FLOW_SERVER, &edge);
 	}
@@ -110,6 +110,7 @@ static __always_inline void established(struct sock *sk, int from)
 	}
 	conn->dialling = 0;
 	conn->open = 1;
+	edge->connected = now;
 	add(&edge->connects, 1);
 	add(&edge->opened, 1);
 }
