@@ -301,7 +301,8 @@ pub(super) fn recognise(bytes: &[u8]) -> Recognition {
     }
     let Some(header) = bytes.get(..HEADER) else { return short(bytes) };
     let length = u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize;
-    if length > LARGEST || !plausible(header, length) || !strict(header) {
+    // A frame that begins a connection, or tells its side, is short.
+    if header[0] != 0 || !plausible(header, length) || !strict(header) {
         return Recognition::No;
     }
     let rest = &bytes[HEADER..];

@@ -105,12 +105,8 @@ fn body(api: i16, version: i16, mut reader: Reader<'_>) -> apis::Body<'_> {
 pub(super) fn recognise(bytes: &[u8]) -> Recognition {
     let mut reader = Reader(bytes);
     let Some(length) = reader.u32() else {
-        let fits = bytes.iter().all(|byte| *byte == 0) || bytes.len() > 1;
-        return if fits && bytes.first().is_none_or(|first| *first < 0x10) {
-            Recognition::Short
-        } else {
-            Recognition::No
-        };
+        let fits = bytes.first().is_none_or(|first| *first <= 0x10);
+        return if fits { Recognition::Short } else { Recognition::No };
     };
     let fits = (10..=LONGEST).contains(&length)
         && reader.i16().is_none_or(|api| (0..=MOST_API).contains(&api))
@@ -119,7 +115,9 @@ pub(super) fn recognise(bytes: &[u8]) -> Recognition {
     if !fits {
         return Recognition::No;
     }
-    let Some(client) = reader.i16() else { return Recognition::Short };
+    // A number that is there in part was not taken by the reader.
+    let client = reader.i16().filter(|_| bytes.len() >= 14);
+    let Some(client) = client else { return Recognition::Short };
     let size = usize::try_from(client).unwrap_or(0);
     if client < -1 || size as u64 + 10 > u64::from(length) || size > 255 {
         return Recognition::No;

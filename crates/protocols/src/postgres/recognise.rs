@@ -82,16 +82,11 @@ fn client(kind: u8, length: u32, body: &[u8], whole: bool) -> Option<bool> {
             Some(end) if printable(&body[..end]) => {
                 let name = &body[end + 1..];
                 match memchr::memchr(0, name) {
-                    Some(end) => {
-                        Some(printable(&name[..end]) && name.len() > end + 2 && name[end + 1] == 0)
-                    }
-                    None => {
-                        if whole {
-                            Some(false)
-                        } else {
-                            None
-                        }
-                    }
+                    Some(end) => match name.get(end + 1..end + 3) {
+                        Some(formats) => Some(printable(&name[..end]) && formats[0] == 0),
+                        None => whole.then_some(false),
+                    },
+                    None => whole.then_some(false),
                 }
             }
             None if !whole && body.len() < 64 && printable(body) => None,
