@@ -54,20 +54,24 @@
 //! | [`mongo`] `OP_MSG`, `OP_QUERY` | command | collection | code | request number |
 //! | [`amqp`] 0-9-1 | method | exchange or queue | reply code | channel, method |
 //! | [`mqtt`] 3.1 to 5 | connect, publish, ... | topic | reason code | packet number |
+//! | [`cql`] Cassandra 3 to 5 | verb or opcode | table | error code | stream |
+//! | [`dubbo`] 2 | service and method | - | status | number |
 //! | [`nats`] | request, publish, ... | subject | complaint | reply subject |
 //! | [`websocket`] | kind of message | - | code of a close | - |
 //!
 //! What is not parsed: TLS and compressed streams (`MySQL` and `PostgreSQL` leave
 //! their protocol where they turn to one, Redis where it replicates), Kafka's
-//! bodies but for the APIs in its table, and the content of compressed `MongoDB`
-//! messages. A connection that leaves its protocol counts the rest as unframed,
+//! bodies but for the APIs in its table, the content of compressed `MongoDB` and
+//! Cassandra messages, and arguments of Dubbo. A connection that leaves its protocol counts the rest as unframed,
 //! but under [`any`], which looks for the next.
 #![forbid(unsafe_code)]
 
 pub mod amqp;
 pub mod any;
 pub mod connection;
+pub mod cql;
 pub mod dns;
+pub mod dubbo;
 pub mod exchange;
 pub mod http1;
 pub mod http2;

@@ -13,6 +13,7 @@ use common::{Datagram, NO_DATA, Sent, conversations_of, data, datagrams};
 use taproot_protocols::amqp::Amqp;
 use taproot_protocols::any::Any;
 use taproot_protocols::dns::{Datagrams, Dns};
+use taproot_protocols::dubbo::Dubbo;
 use taproot_protocols::http2::Http2;
 use taproot_protocols::kafka::Kafka;
 use taproot_protocols::mongo::Mongo;
@@ -204,6 +205,19 @@ fn nats() {
 }
 
 #[test]
+fn dubbo() {
+    let Some(root) = data() else { skip!("{NO_DATA}") };
+    let found = ordeal::<Dubbo>(&root, &["deepflow/dubbo"]);
+    let expected = [
+        ("deepflow/dubbo/dubbo-sw8.pcap", "my.demo.service.ItemService/findItem -"),
+        ("deepflow/dubbo/dubbo_hessian2.pcap", "my.demo.service.UserService/login ok"),
+    ];
+    for (name, call) in expected {
+        assert_eq!(found[name].get(call), Some(&1), "{name}: {:?}", found[name]);
+    }
+}
+
+#[test]
 fn amqp() {
     let Some(root) = data() else { skip!("{NO_DATA}") };
     ordeal::<Amqp>(&root, &["deepflow/amqp"]);
@@ -233,7 +247,7 @@ fn kinds(path: &Path) -> BTreeSet<String> {
 #[test]
 fn content_tells_the_protocol() {
     let Some(root) = data() else { skip!("{NO_DATA}") };
-    let expected: [(&str, &[&str]); 21] = [
+    let expected: [(&str, &[&str]); 22] = [
         ("zeek/dns", &["Dns"]),
         ("deepflow/dns", &["Dns"]),
         ("zeek/mysql", &["Mysql"]),
@@ -246,6 +260,7 @@ fn content_tells_the_protocol() {
         ("deepflow/mqtt", &["Mqtt"]),
         ("deepflow/nats", &["Nats"]),
         ("deepflow/amqp", &["Amqp"]),
+        ("deepflow/dubbo", &["Dubbo"]),
         ("deepflow/http", &["Http1", "Http2"]),
         ("zeek/http", &["Http1"]),
         ("zeek/websocket", &["Http1", "WebSocket"]),

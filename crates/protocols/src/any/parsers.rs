@@ -2,7 +2,9 @@
 
 use super::Record;
 use crate::amqp::Amqp;
+use crate::cql::Cql;
 use crate::dns::Dns;
+use crate::dubbo::Dubbo;
 use crate::http1::Http1;
 use crate::http2::Http2;
 use crate::kafka::Kafka;
@@ -123,6 +125,10 @@ parsers! {
     Postgres,
     /// `MySQL` and `MariaDB`.
     Mysql,
+    /// Cassandra's CQL.
+    Cql,
+    /// Dubbo 2.
+    Dubbo,
     /// `MongoDB`.
     Mongo,
     /// DNS over TCP.

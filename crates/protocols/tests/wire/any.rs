@@ -2,7 +2,9 @@
 
 use taproot_protocols::amqp::Amqp;
 use taproot_protocols::any::{Any, Kind, Record};
+use taproot_protocols::cql::Cql;
 use taproot_protocols::dns::Dns;
+use taproot_protocols::dubbo::Dubbo;
 use taproot_protocols::http1::{self, Answer, Http1};
 use taproot_protocols::http2::Http2;
 use taproot_protocols::kafka::Kafka;
@@ -16,8 +18,11 @@ use taproot_protocols::redis::Redis;
 use taproot_protocols::websocket::WebSocket;
 use taproot_protocols::{Call, Protocol, Recognition};
 
+use crate::cql::{bare, framed};
 use crate::kit::{Client, Server, Tap, Write, calls, known, write};
-use crate::{amqp, dns, http2, kafka, memcached, mongo, mqtt, mysql, nats, postgres, redis};
+use crate::{
+    amqp, cql, dns, dubbo, http2, kafka, memcached, mongo, mqtt, mysql, nats, postgres, redis,
+};
 use crate::{kit, websocket};
 
 fn web() -> Vec<Write> {
@@ -52,6 +57,9 @@ fn samples() -> Vec<(Kind, Vec<Write>, Vec<String>)> {
         own::<Memcached>(Kind::Memcached, memcached::binary()),
         own::<Postgres>(Kind::Postgres, postgres::script()),
         own::<Mysql>(Kind::Mysql, mysql::script()),
+        own::<Cql>(Kind::Cql, cql::script(4, bare)),
+        own::<Cql>(Kind::Cql, cql::script(5, framed)),
+        own::<Dubbo>(Kind::Dubbo, dubbo::script()),
         own::<Mongo>(Kind::Mongo, mongo::script()),
         own::<Dns>(Kind::Dns, dns::script()),
         own::<Kafka>(Kind::Kafka, kafka::script()),
@@ -108,7 +116,7 @@ fn every_protocol_is_found_and_parsed_as_by_its_own_parser() {
 /// The name of a recogniser with what it says of bytes.
 type Recogniser = (Kind, fn(&[u8]) -> Recognition);
 
-const RECOGNISERS: [Recogniser; 13] = [
+const RECOGNISERS: [Recogniser; 15] = [
     (Kind::Http1, Http1::recognise),
     (Kind::Http2, Http2::recognise),
     (Kind::Amqp, Amqp::recognise),
@@ -118,6 +126,8 @@ const RECOGNISERS: [Recogniser; 13] = [
     (Kind::Memcached, Memcached::recognise),
     (Kind::Postgres, Postgres::recognise),
     (Kind::Mysql, Mysql::recognise),
+    (Kind::Cql, Cql::recognise),
+    (Kind::Dubbo, Dubbo::recognise),
     (Kind::Mongo, Mongo::recognise),
     (Kind::Dns, Dns::recognise),
     (Kind::Kafka, Kafka::recognise),
@@ -137,6 +147,30 @@ fn no_parser_takes_the_messages_of_another() {
         }
     }
     assert!(confused.is_empty(), "{confused:#?}");
+}
+
+/// What the order of the parsers rests on: more bytes decide what was too short,
+/// and never turn a yes or a no.
+#[test]
+fn a_verdict_stays() {
+    let mut turned = Vec::new();
+    for (_, script, _) in samples() {
+        for (_, bytes) in &script {
+            let bytes = &bytes[..bytes.len().min(200)];
+            for (kind, recognise) in RECOGNISERS {
+                let mut verdict = Recognition::Short;
+                for end in 0..=bytes.len() {
+                    let next = recognise(&bytes[..end]);
+                    let shown = bytes[..end].escape_ascii();
+                    if verdict != Recognition::Short && next != verdict {
+                        turned.push(format!("{kind:?}: {verdict:?}, then {next:?}: {shown}"));
+                    }
+                    verdict = next;
+                }
+            }
+        }
+    }
+    assert!(turned.is_empty(), "{turned:#?}");
 }
 
 #[test]
@@ -179,6 +213,9 @@ fn joined_late_nothing_is_invented() {
     same::<Memcached>(&memcached::binary());
     same::<Postgres>(&postgres::script());
     same::<Mysql>(&mysql::script());
+    same::<Cql>(&cql::script(4, bare));
+    same::<Cql>(&cql::script(5, framed));
+    same::<Dubbo>(&dubbo::script());
     same::<Mongo>(&mongo::script());
     same::<Dns>(&dns::script());
     same::<Kafka>(&kafka::script());

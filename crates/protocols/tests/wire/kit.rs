@@ -147,7 +147,7 @@ where
 }
 
 /// Operations that stand for "not known which": what named it was lost.
-const UNNAMED: [&str; 2] = ["_OTHER", "EXECUTE"];
+const UNNAMED: [&str; 3] = ["_OTHER", "EXECUTE", "QUERY"];
 
 /// Times differ where pieces are lost; nothing else of an answered call may.
 pub(crate) fn known(call: &Call, whole: &[Call]) -> bool {

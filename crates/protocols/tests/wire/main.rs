@@ -3,7 +3,9 @@
 
 mod amqp;
 mod any;
+mod cql;
 mod dns;
+mod dubbo;
 mod http2;
 mod kafka;
 mod kit;
