@@ -99,6 +99,37 @@ pub(super) fn is_troubled(series: &Series, aspect: Aspect, from: f64) -> bool {
     beyond >= 2 && beyond as f64 >= LASTING * after.len() as f64
 }
 
+/// How many times the greatest excess of the past counts as never seen.
+const NEVER_SEEN: f64 = 2.0;
+/// Fewest values from which one can tell what was never seen.
+const LONG: usize = 20;
+
+/// Whether, below an alarmed node, something happens that a long past never showed, for
+/// a good part of the time asked about. A node that serves few of the alarmed one's
+/// requests can be ill without moving the alarmed one's mean.
+pub(super) fn is_unheard_of_below(observed: &Observed, alarm: Alarm, from: f64) -> bool {
+    let ill = |entity: &Entity| {
+        let series = series(observed, *entity, alarm.aspect);
+        series.is_some_and(|series| is_unheard_of(series, alarm.aspect, from))
+    };
+    reachable(observed, alarm.entity).iter().filter(|entity| **entity != alarm.entity).any(ill)
+}
+
+fn is_unheard_of(series: &Series, aspect: Aspect, from: f64) -> bool {
+    let sign = if aspect == Aspect::Success { -1.0 } else { 1.0 };
+    let side = |after: bool| -> Vec<f64> {
+        let of = |p: &&(f64, f64)| p.1.is_finite() && (p.0 >= from) == after;
+        series.points.iter().filter(of).map(|p| sign * p.1).collect()
+    };
+    let (before, after) = (side(false), side(true));
+    let Some(level) = crate::stats::median(&before).filter(|_| before.len() >= LONG) else {
+        return false;
+    };
+    let most = before.iter().fold(level, |most, v| v.max(most));
+    let beyond = after.iter().filter(|v| **v - level > NEVER_SEEN * (most - level)).count();
+    beyond >= 2 && beyond as f64 >= LASTING * after.len() as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,5 +182,14 @@ mod tests {
         assert!(is_troubled(&series(&[75, 76, 77, 78]), Aspect::Latency, 74.0));
         assert!(!is_troubled(&series(&[75]), Aspect::Latency, 70.0));
         assert!(!is_troubled(&series(&[45, 46]), Aspect::Latency, 40.0));
+    }
+
+    #[test]
+    fn what_a_long_past_never_showed_below_a_healthy_node_is_trouble() {
+        let nodes = |search: f64| [("web", 0.1, 0.1), ("search", 0.006, search), ("job", 0.1, 9.0)];
+        let calls = [(0, 1)];
+        assert!(is_unheard_of_below(&shop(&nodes(0.02), &calls), ALARM, 20.0));
+        assert!(!is_unheard_of_below(&shop(&nodes(0.006), &calls), ALARM, 20.0));
+        assert!(!is_unheard_of_below(&shop(&nodes(0.02), &calls), ALARM, 10.0), "a short past");
     }
 }

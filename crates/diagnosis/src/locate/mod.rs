@@ -126,7 +126,9 @@ pub fn locate(observed: &Observed, question: &Question) -> Located {
     };
     if let Some(alarm) = question.alarm {
         let symptom = impact::series(observed, alarm.entity, alarm.aspect);
-        if symptom.is_some_and(|series| !impact::is_troubled(series, alarm.aspect, from)) {
+        let healthy =
+            symptom.is_some_and(|series| !impact::is_troubled(series, alarm.aspect, from));
+        if healthy && !impact::is_unheard_of_below(observed, alarm, from) {
             return Located { onset, culprits: Vec::new() };
         }
         blame_masses(observed, alarm, from, &mut cases);
