@@ -62,8 +62,9 @@
 //! What is not parsed: TLS and compressed streams (`MySQL` and `PostgreSQL` leave
 //! their protocol where they turn to one, Redis where it replicates), Kafka's
 //! bodies but for the APIs in its table, the content of compressed `MongoDB` and
-//! Cassandra messages, and arguments of Dubbo. A connection that leaves its protocol counts the rest as unframed,
-//! but under [`any`], which looks for the next.
+//! Cassandra messages, and arguments of Dubbo. A connection that leaves its
+//! protocol counts the rest as unframed, but under [`any`], which looks for the
+//! next.
 #![forbid(unsafe_code)]
 
 pub mod amqp;

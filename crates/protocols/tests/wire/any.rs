@@ -303,6 +303,25 @@ fn an_upgrade_to_what_is_not_parsed() {
     assert_eq!((tap.connection.protocol().kind(), tap.unused()), (None, 13));
 }
 
+/// TLS has no parser: its bytes are counted, as not understood.
+#[test]
+fn a_login_that_turns_to_tls() {
+    let hello = [&b"\x16\x03\x01\0\x2a\x01\0\0\x26\x03\x03"[..], &[0xc5; 36]].concat();
+    let flags = (1_u32 << 11 | 1 << 9).to_le_bytes();
+    let mysql = [
+        write(Server, mysql::greeting()),
+        write(Client, [&b"\x20\0\0\x01"[..], &flags, &[0; 28]].concat()),
+    ];
+    let postgres = [write(Client, b"\0\0\0\x08\x04\xd2\x16\x2f"), write(Server, b"S")];
+    for login in [mysql, postgres] {
+        let script =
+            [&login[..], &[write(Client, &hello), write(Server, b"\x16\x03\x03\0")]].concat();
+        let tap = gives(&script, &[]);
+        assert_eq!(tap.connection.protocol().kind(), None);
+        assert_eq!(tap.unused(), hello.len() as u64 + 4);
+    }
+}
+
 #[test]
 fn a_tunnel_holds_anything() {
     for (kind, script, expected) in samples() {
