@@ -1,4 +1,5 @@
-//! Public data through the engine: `TAPROOT_DATA` names the folder that holds it.
+//! Public data through the engine: `TAPROOT_DATA` names the folder whose
+//! `diagnosis/` holds it.
 //! Each bound is a little below what `docs/accuracy.md` says.
 
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use taproot_testkit::skip;
 /// The outcome of a set, or why it cannot be had here.
 fn outcome(name: &str, mode: Mode) -> Result<Outcome, String> {
     let data = std::env::var_os("TAPROOT_DATA").map(PathBuf::from);
-    let data = data.ok_or("TAPROOT_DATA names no folder of public data sets")?;
+    let data = data.ok_or("TAPROOT_DATA names no folder of public data sets")?.join("diagnosis");
     match run(name, &data, mode) {
         Ok((outcome, _)) => Ok(outcome),
         Err(error @ EvalError::NotFound { .. }) => Err(error.to_string()),
