@@ -31,7 +31,7 @@ fn ctrl_c_and_kill_leave_no_program() {
     let dir = tempfile::tempdir().unwrap();
     // The signal may come while the kernel still verifies a program, which nothing
     // interrupts and an emulated CPU takes long for.
-    let patience = Duration::from_secs(if guest_kernel().is_some() { 120 } else { 20 });
+    let patience = Duration::from_secs(if guest_kernel().is_some() { 240 } else { 20 });
     for signal in ["-INT", "-TERM", "-KILL"] {
         let mut running = observe(&dir, &shop);
         running.signal(signal);

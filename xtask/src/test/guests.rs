@@ -16,10 +16,10 @@ use crate::guest::{self, Guest, Image, Kernel, quoted};
 use crate::{command, files};
 
 /// Longest time for one binary in an emulated guest.
-const BINARY_LIMIT: Duration = Duration::from_mins(10);
+const BINARY_LIMIT: Duration = Duration::from_mins(15);
 
 /// Longest time for a guest with all of them.
-const GUEST_LIMIT: Duration = Duration::from_mins(20);
+const GUEST_LIMIT: Duration = Duration::from_mins(40);
 
 /// Lines by which the script in the guest speaks to us.
 const MARK: &str = "@@test ";
