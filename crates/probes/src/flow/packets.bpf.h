@@ -3,44 +3,19 @@
 #ifndef TAPROOT_FLOW_PACKETS_H
 #define TAPROOT_FLOW_PACKETS_H
 
+#include "wire.bpf.h"
+
 #define IFF_BRIDGE_PORT (1 << 9) /* enum netdev_priv_flags */
 #define ETH_P_8021Q 0x8100
 #define ETH_P_8021AD 0x88A8
-#define IP_OFFSET 0x1fff
 #define IPPROTO_HOPOPTS 0
-#define IPPROTO_FRAGMENT 44
 #define TCP_FLAGS_AT 13
 #define TCP_SYN 0x02
 #define TCP_ACK 0x10
-/*
- * Network namespaces get their inode from here on (PROC_DYNAMIC_FIRST, and the
- * first one's fixed number just below). What is smaller is no namespace.
- */
-#define NETNS_INUM_MIN 0xEFFFFF00u
 
 enum direction {
 	OUTGOING, /* local is the source */
 	INCOMING, /* local is the destination */
-};
-
-/* Headers as they are on the wire; the kernel knows the same under these names. */
-struct iphdr {
-	u8 version_length, tos;
-	u16 total, id, fragment;
-	u8 ttl, protocol;
-	u16 check;
-	u32 source, destination;
-};
-
-struct ipv6hdr {
-	u32 version_class_label;
-	u16 payload;
-	u8 next, hops;
-	u32 source[4], destination[4];
-};
-
-struct udphdr {
-	u16 source, destination, length, check;
 };
 
 struct packet {
@@ -52,22 +27,6 @@ struct packet {
 	u16 sport, dport;
 	u16 udp_len;
 };
-
-/* A typed load is cheaper than a copy by helper; kernels from 6.2 on have it. */
-extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
-
-/* Makes `header` point to what lies at `at`: there, or copied to `copy`. */
-#define look(header, type, at, copy)                                                       \
-	({                                                                                 \
-		bool ok_ = true;                                                           \
-		if (bpf_ksym_exists(bpf_rdonly_cast)) {                                    \
-			header = bpf_rdonly_cast(at, bpf_core_type_id_kernel(struct type)); \
-		} else {                                                                   \
-			ok_ = !bpf_probe_read_kernel(&copy, sizeof(copy), at);             \
-			header = &copy;                                                    \
-		}                                                                          \
-		ok_;                                                                       \
-	})
 
 static __always_inline bool has_ports(u8 proto)
 {

@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Kernel types that only the tracer reads, and the typed load. */
+/* Kernel types that only the tracer reads. */
 #ifndef TAPROOT_TRACE_KERNEL_H
 #define TAPROOT_TRACE_KERNEL_H
+
+#include "wire.bpf.h"
 
 #define IPPROTO_ICMP 1
 #define IPPROTO_IPIP 4
 #define IPPROTO_IPV6 41
-#define IPPROTO_FRAGMENT 44
 #define IPPROTO_ICMPV6 58
 #define IPPROTO_SCTP 132
-#define IP_OFFSET 0x1fff
 #define IPS_NAT_MASK 0x30 /* IPS_SRC_NAT | IPS_DST_NAT */
 #define NFCT_PTRMASK (~7ul)
 #define IFF_LOOPBACK (1 << 3)
 #define NO_HEADER 0xffff
-/* Network namespaces have their inode from here on; what is smaller is no namespace. */
-#define NETNS_INUM_MIN 0xEFFFFF00u
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -127,41 +125,5 @@ struct inet_request_sock {
 };
 
 #pragma clang attribute pop
-
-/* Headers as they are on the wire; the kernel knows the same under these names. */
-struct iphdr {
-	u8 version_length, tos;
-	u16 total, id, fragment;
-	u8 ttl, protocol;
-	u16 check;
-	u32 source, destination;
-};
-
-struct ipv6hdr {
-	u32 version_class_label;
-	u16 payload;
-	u8 next, hops;
-	u32 source[4], destination[4];
-};
-
-struct udphdr {
-	u16 source, destination, length, check;
-};
-
-/* A typed load is cheaper than a copy by helper; kernels from 6.2 on have it. */
-extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
-
-/* Makes `header` point to what lies at `at`: there, or copied to `copy`. */
-#define look(header, type, at, copy)                                                       \
-	({                                                                                 \
-		bool ok_ = true;                                                           \
-		if (bpf_ksym_exists(bpf_rdonly_cast)) {                                    \
-			header = bpf_rdonly_cast(at, bpf_core_type_id_kernel(struct type)); \
-		} else {                                                                   \
-			ok_ = !bpf_probe_read_kernel(&copy, sizeof(copy), at);             \
-			header = &copy;                                                    \
-		}                                                                          \
-		ok_;                                                                       \
-	})
 
 #endif

@@ -1,6 +1,5 @@
 //! A small TCP reader for captures: enough to feed a connection, nothing more.
-// Each test binary takes what it needs of it.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::HashMap;
 use std::io::Read;
