@@ -62,14 +62,21 @@ fn heals(lab: &Lab) {
     assert!(wait_for(patience, well), "the shop did not heal");
 }
 
+/// What every fault needs to be judged by the lab's own figures.
+macro_rules! need_a_real_node {
+    () => {
+        need_root!();
+        need!(
+            guest_kernel().is_none(),
+            "the lab's own figures are those of a real CPU; its verdicts run here"
+        );
+        need_commands!("ip", "nft");
+    };
+}
+
 #[test]
 fn live_healthy_fails_no_request() {
-    need_root!();
-    need!(
-        guest_kernel().is_none(),
-        "the lab's own figures are those of a real CPU; its verdicts run here"
-    );
-    need_commands!("ip", "nft");
+    need_a_real_node!();
     let _alone = alone();
     let lab = up();
     let fault = inject(&lab, Fault::Healthy);
@@ -83,12 +90,7 @@ fn live_healthy_fails_no_request() {
 
 #[test]
 fn live_noisy_neighbour_makes_the_shop_slow() {
-    need_root!();
-    need!(
-        guest_kernel().is_none(),
-        "the lab's own figures are those of a real CPU; its verdicts run here"
-    );
-    need_commands!("ip", "nft");
+    need_a_real_node!();
     let _alone = alone();
     let lab = up();
     let before = watch(&lab, 3);
@@ -109,12 +111,7 @@ fn live_noisy_neighbour_makes_the_shop_slow() {
 
 #[test]
 fn live_cpu_limit_throttles_and_the_old_quota_comes_back() {
-    need_root!();
-    need!(
-        guest_kernel().is_none(),
-        "the lab's own figures are those of a real CPU; its verdicts run here"
-    );
-    need_commands!("ip", "nft");
+    need_a_real_node!();
     let _alone = alone();
     let lab = up();
     let before = pod(&lab, "product").limits.cpu_milli;
@@ -129,12 +126,7 @@ fn live_cpu_limit_throttles_and_the_old_quota_comes_back() {
 
 #[test]
 fn live_fd_exhaustion_ends_in_gibberish_and_a_silent_death() {
-    need_root!();
-    need!(
-        guest_kernel().is_none(),
-        "the lab's own figures are those of a real CPU; its verdicts run here"
-    );
-    need_commands!("ip", "nft");
+    need_a_real_node!();
     let _alone = alone();
     let lab = up();
     let first = pod(&lab, "product");
@@ -156,12 +148,7 @@ fn live_fd_exhaustion_ends_in_gibberish_and_a_silent_death() {
 
 #[test]
 fn live_wrong_route_loses_the_answers_of_the_api_server() {
-    need_root!();
-    need!(
-        guest_kernel().is_none(),
-        "the lab's own figures are those of a real CPU; its verdicts run here"
-    );
-    need_commands!("ip", "nft");
+    need_a_real_node!();
     let _alone = alone();
     let lab = up();
     let reporter = pod(&lab, "reporter");
@@ -180,12 +167,7 @@ fn live_wrong_route_loses_the_answers_of_the_api_server() {
 
 #[test]
 fn live_packet_loss_makes_product_retransmit() {
-    need_root!();
-    need!(
-        guest_kernel().is_none(),
-        "the lab's own figures are those of a real CPU; its verdicts run here"
-    );
-    need_commands!("ip", "nft");
+    need_a_real_node!();
     let _alone = alone();
     let lab = up();
     let product = pod(&lab, "product").netns.name;
@@ -200,12 +182,7 @@ fn live_packet_loss_makes_product_retransmit() {
 
 #[test]
 fn live_slow_downstream_and_link_delay_reach_the_users() {
-    need_root!();
-    need!(
-        guest_kernel().is_none(),
-        "the lab's own figures are those of a real CPU; its verdicts run here"
-    );
-    need_commands!("ip", "nft");
+    need_a_real_node!();
     let _alone = alone();
     let lab = up();
     for (fault, least) in [(Fault::SlowDownstream, 150.0), (Fault::LinkDelay, 35.0)] {
@@ -219,12 +196,7 @@ fn live_slow_downstream_and_link_delay_reach_the_users() {
 
 #[test]
 fn live_connection_refused_fails_requests_until_inventory_is_back() {
-    need_root!();
-    need!(
-        guest_kernel().is_none(),
-        "the lab's own figures are those of a real CPU; its verdicts run here"
-    );
-    need_commands!("ip", "nft");
+    need_a_real_node!();
     let _alone = alone();
     let lab = up();
     let fault = inject(&lab, Fault::ConnectionRefused);
@@ -238,12 +210,7 @@ fn live_connection_refused_fails_requests_until_inventory_is_back() {
 
 #[test]
 fn live_oom_kill_is_the_kernels_doing() {
-    need_root!();
-    need!(
-        guest_kernel().is_none(),
-        "the lab's own figures are those of a real CPU; its verdicts run here"
-    );
-    need_commands!("ip", "nft");
+    need_a_real_node!();
     let _alone = alone();
     let lab = up();
     let fast = Params::default().with("mib_per_second", 50.0);
@@ -257,12 +224,7 @@ fn live_oom_kill_is_the_kernels_doing() {
 
 #[test]
 fn live_conntrack_full_stops_new_connections() {
-    need_root!();
-    need!(
-        guest_kernel().is_none(),
-        "the lab's own figures are those of a real CPU; its verdicts run here"
-    );
-    need_commands!("ip", "nft");
+    need_a_real_node!();
     let _alone = alone();
     let lab = up();
     let node = lab.state().unwrap().node.netns.name;
@@ -285,12 +247,7 @@ fn live_conntrack_full_stops_new_connections() {
 
 #[test]
 fn live_listen_overflow_is_counted_by_the_kernel() {
-    need_root!();
-    need!(
-        guest_kernel().is_none(),
-        "the lab's own figures are those of a real CPU; its verdicts run here"
-    );
-    need_commands!("ip", "nft");
+    need_a_real_node!();
     let _alone = alone();
     let lab = up();
     let inventory = pod(&lab, "inventory").netns.name;
@@ -304,12 +261,7 @@ fn live_listen_overflow_is_counted_by_the_kernel() {
 
 #[test]
 fn live_dns_failure_and_log_only_are_told_apart_by_the_users() {
-    need_root!();
-    need!(
-        guest_kernel().is_none(),
-        "the lab's own figures are those of a real CPU; its verdicts run here"
-    );
-    need_commands!("ip", "nft");
+    need_a_real_node!();
     let _alone = alone();
     let lab = up();
     let product = pod(&lab, "product");
