@@ -63,6 +63,10 @@ fn describe(command: &Command) -> String {
 /// How often a watched program is asked whether it has ended.
 const TICK: Duration = Duration::from_millis(200);
 
+/// How long the last lines of a program that has ended are waited for, if something
+/// that it left behind holds its stream open.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// How a watched program ended.
 #[derive(Debug)]
 pub(crate) enum Ended {
@@ -99,12 +103,19 @@ pub(crate) fn watch(
         if asked.elapsed() > TICK {
             asked = Instant::now();
             if let Some(status) = child.try_wait()? {
-                for line in lines.try_iter() {
-                    on_line(&line);
-                }
+                drain(&lines, on_line);
                 return Ok(Ended::Exited(status));
             }
         }
+    }
+}
+
+/// Hands on what a program that has ended left in its stream: its last lines are
+/// still on their way through the reading thread.
+fn drain(lines: &Receiver<String>, mut on_line: impl FnMut(&str)) {
+    let deadline = Instant::now() + LAST_LINES;
+    while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        on_line(&line);
     }
 }
 
@@ -179,6 +190,17 @@ mod tests {
         assert!(matches!(ended, Ok(Ended::Exited(status)) if status.code() == Some(4)));
         assert!(start.elapsed() < Duration::from_secs(20));
         assert!(killed.is_ok_and(|status| status.success()), "the server was still there");
+    }
+
+    #[test]
+    fn the_last_lines_of_a_program_that_has_ended_are_waited_for() {
+        let mut seen = Vec::new();
+        let script = "sleep 0.5; (sleep 0.7; echo last) & exit 0";
+        let ended = watch(&mut shell(script), Duration::from_mins(1), |line| {
+            seen.push(line.to_owned());
+        });
+        assert!(matches!(ended, Ok(Ended::Exited(status)) if status.success()));
+        assert_eq!(seen, ["last"]);
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub fn judge(trace: &Trace, names: &dyn Names, oracle: &dyn Oracle) -> Vec<Verdi
     for (path, hop, fate) in all_fates(trace) {
         let entry = fates.entry(fate).or_insert((path, hop, 0));
         // The first one shows best where it went; later ones are sent again.
-        if path < entry.0 {
+        if (unseen(trace, path), path) < (unseen(trace, entry.0), entry.0) {
             (entry.0, entry.1) = (path, hop);
         }
         entry.2 += 1;
@@ -122,6 +122,19 @@ fn nothing() -> Verdict {
         path: None,
         hop: None,
         packets: 0,
+    }
+}
+
+/// How much of a packet's story the trace missed, which may have begun in the middle
+/// of it: 0 where the packet's sending was seen and, for an answer, that of the packet
+/// it answers.
+fn unseen(trace: &Trace, at: usize) -> u8 {
+    let path = &trace.paths[at];
+    let is_answer = path.dropped().is_some() && !words::is_request(path.tuple());
+    match (path.began_here(), is_answer && asked(trace, path).is_none()) {
+        (true, false) => 0,
+        (false, false) => 1,
+        (_, true) => 2,
     }
 }
 
@@ -198,6 +211,18 @@ fn is_unanswered(trace: &Trace, conversation: &Conversation) -> bool {
     requests > 1 && paths().all(|path| words::is_request(path.tuple()))
 }
 
+/// Where a packet was dropped that answers another one sent from there: the path
+/// of the one it answers, and the hop of the drop.
+fn asked<'t>(trace: &'t Trace, path: &'t Path) -> Option<(&'t Path, &'t Event)> {
+    let end = &path.hops[path.dropped()?.0];
+    let conversation = trace.conversations.get(&path.conversation)?;
+    let paths = conversation.paths.iter().map(|at| &trace.paths[*at]);
+    let asked = paths
+        .take_while(|other| other.at() < path.at())
+        .find(|other| other.began_here() && other.source_netns() == end.hop.place.netns)?;
+    Some((asked, end))
+}
+
 struct Teller<'a> {
     trace: &'a Trace,
     names: &'a dyn Names,
@@ -258,7 +283,8 @@ impl Teller<'_> {
 
     /// For an answer that was dropped: how the packet that it answers left.
     fn story(&self, outcome: Outcome, path: &Path) -> Vec<String> {
-        let Some((asked, end)) = self.asked(path).filter(|_| outcome == Outcome::Dropped) else {
+        let Some((asked, end)) = asked(self.trace, path).filter(|_| outcome == Outcome::Dropped)
+        else {
             return Vec::new();
         };
         let Some(left) = asked.hops.iter().find(|event| event.own_socket) else {
@@ -277,24 +303,12 @@ impl Teller<'_> {
         )]
     }
 
-    /// Where a packet was dropped that answers another one sent from there: the path
-    /// of the one it answers, and the hop of the drop.
-    fn asked<'t>(&'t self, path: &'t Path) -> Option<(&'t Path, &'t Event)> {
-        let end = &path.hops[path.dropped()?.0];
-        let conversation = self.trace.conversations.get(&path.conversation)?;
-        let paths = conversation.paths.iter().map(|at| &self.trace.paths[*at]);
-        let asked = paths
-            .take_while(|other| other.at() < path.at())
-            .find(|other| other.began_here() && other.source_netns() == end.hop.place.netns)?;
-        Some((asked, end))
-    }
-
     /// A machine with two homes: the request left by one device under the address of
     /// another, where the answer is refused. The route of the request is at fault,
     /// not the check that refused the answer.
     fn two_homes(&self, path: &Path) -> Option<Blame> {
         let (_, drop) = path.dropped().filter(|(_, drop)| drop.reason.as_str() == "IP_RPFILTER")?;
-        let (asked, end) = self.asked(path)?;
+        let (asked, end) = asked(self.trace, path)?;
         let left = asked.hops.iter().find(|event| event.own_socket)?;
         let (out, back) = (&left.hop.place.device, &end.hop.place.device);
         if out == back {

@@ -87,6 +87,31 @@ fn a_machine_with_two_homes_has_its_route_blamed() {
 }
 
 #[test]
+fn the_packet_whose_story_was_seen_whole_is_the_one_told() {
+    let another = |mut event: Event| {
+        let tuple = &mut event.hop.tuple;
+        let client = if tuple.tcp_flags == 2 { &mut tuple.source } else { &mut tuple.destination };
+        client.set_port(4001);
+        event
+    };
+    let events = vec![
+        // The request came before the trace.
+        answer(10, Step::Received, A, "net1"),
+        answer(20, dropped("IP_RPFILTER"), A, "net1"),
+        another(sent(30)),
+        another(hop(40, Step::Received, B, "eth0")),
+        another(answer(50, Step::Queued, B, "eth0")),
+        another(answer(60, Step::Received, A, "net1")),
+        another(answer(70, dropped("IP_RPFILTER"), A, "net1")),
+    ];
+    let (trace, verdicts) = verdicts(events);
+    assert_eq!((verdicts[0].outcome, verdicts[0].packets), (Outcome::Dropped, 2));
+    let told = &trace.paths[verdicts[0].path.expect("a path")];
+    assert_eq!(told.tuple().destination.port(), 4001);
+    assert!(verdicts[0].story[0].contains("came in by net1"), "{:?}", verdicts[0].story);
+}
+
+#[test]
 fn a_long_way_is_cut_to_twelve_lines_and_all_on_request() {
     let mut events = vec![sent(1)];
     for at in 1..30u64 {

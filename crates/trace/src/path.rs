@@ -204,7 +204,16 @@ impl Maker {
         if event.hop.step == Step::Delivered {
             return false;
         }
-        self.paths[at].hops.iter().any(|known| {
+        let hops = &self.paths[at].hops;
+        // A packet leaves its socket once: what the path begins with may be the rest
+        // of an earlier one, whose first hops came before the trace.
+        let been_elsewhere = |known: &Event| {
+            has_packet(&known.hop) && known.hop.place.netns != event.hop.place.netns
+        };
+        if event.own_socket && event.hop.step == Step::Queued && hops.iter().any(been_elsewhere) {
+            return true;
+        }
+        hops.iter().any(|known| {
             let (known, new) = (&known.hop, &event.hop);
             std::mem::discriminant(&known.step) == std::mem::discriminant(&new.step)
                 && known.place == new.place

@@ -32,6 +32,14 @@ fn sent_again_is_another_packet_of_the_same_conversation() {
 }
 
 #[test]
+fn the_rest_of_an_earlier_packet_is_not_the_beginning_of_the_one_sent_again() {
+    // The trace began when the first one was on its way.
+    let rest = hop(10, Step::Received, B, "eth0");
+    let trace = assemble(vec![rest, sent(1000), hop(1030, Step::Received, B, "eth0")]);
+    assert_eq!(trace.paths.iter().map(|path| path.hops.len()).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
 fn a_circle_is_one_packet_with_fewer_hops_left() {
     let mut second = hop(30, Step::Received, B, "eth0");
     second.hop.tuple.ttl = 62;
