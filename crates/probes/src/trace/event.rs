@@ -6,7 +6,7 @@ use taproot_model::{
     Direction, Drop, Hop, Name, Neighbour, PacketId, Place, Route, Socket, Step, Timestamp, Tuple,
 };
 
-use super::raw::{flag, step};
+use super::raw::{flag, step, tracked};
 use super::skeleton::types::{trace_event, trace_tuple};
 use super::symbols::{Symbols, netfilter_hook};
 use crate::flow::DropReasons;
@@ -59,7 +59,8 @@ impl Decoder {
 
     pub(super) fn decode(&mut self, raw: &trace_event, stack: Option<[u64; STACK_DEPTH]>) -> Event {
         let has = |bit| raw.flags & bit != 0;
-        let tracked = raw.tracked != 0;
+        let sides = sides(raw);
+        let (original, reply) = sides.map_or((None, None), |(o, r)| (Some(o), Some(r)));
         let hop = Hop {
             at: Timestamp(raw.time + self.offset),
             node: Name::default(),
@@ -72,7 +73,7 @@ impl Decoder {
             },
             step: self.step(raw, stack),
             tuple: tuple(&raw.tuple),
-            original: tracked.then(|| tuple(&raw.original)),
+            original,
             id: PacketId {
                 skb: raw.skb,
                 head: raw.head,
@@ -90,8 +91,8 @@ impl Decoder {
         Event {
             hop,
             outer: has(flag::INNER).then(|| tuple(&raw.outer)),
-            reply: tracked.then(|| tuple(&raw.reply)),
-            translated: raw.tracked == 3,
+            reply,
+            translated: raw.tracked & tracked::TRANSLATED != 0,
             followed: has(flag::FOLLOWED),
             own_socket: has(flag::OWN_SOCKET),
             fragment: has(flag::FRAGMENT),
@@ -140,6 +141,22 @@ impl Decoder {
             stack,
         }
     }
+}
+
+/// What a tracked connection began with, and what its answers look like. Where nothing
+/// is translated, the packet itself says both.
+fn sides(raw: &trace_event) -> Option<(Tuple, Tuple)> {
+    if raw.tracked == 0 {
+        return None;
+    }
+    if raw.tracked & tracked::TRANSLATED != 0 {
+        return Some((tuple(&raw.original), tuple(&raw.reply)));
+    }
+    let outside = if raw.flags & flag::INNER != 0 { &raw.outer } else { &raw.tuple };
+    let seen = tuple(outside);
+    let there = Tuple { tcp_flags: 0, icmp: seen.icmp.map(|_| (0, 0)), ttl: 0, length: 0, ..seen };
+    let back = Tuple { source: there.destination, destination: there.source, ..there.clone() };
+    Some(if raw.tracked & tracked::REPLY != 0 { (back, there) } else { (there, back) })
 }
 
 fn direction(number: u32) -> Direction {
@@ -286,6 +303,25 @@ mod tests {
         raw.family = 6;
         raw.source = [0xfd, 0, 0, 0x77].map(|byte: u32| (byte).to_be());
         assert_eq!(tuple(&raw).source.ip().to_string(), "0:fd::77");
+    }
+
+    #[test]
+    fn an_untranslated_connection_has_the_packets_own_ends() {
+        let mut raw: trace_event = blank();
+        assert_eq!(sides(&raw), None);
+        (raw.tuple.family, raw.tuple.protocol) = (4, 17);
+        (raw.tuple.source_port, raw.tuple.destination_port) = (53, 4000);
+        raw.tracked = 1;
+        let ports = |raw: &trace_event| {
+            let (original, reply) = sides(raw).expect("tracked");
+            (original.source.port(), reply.source.port())
+        };
+        assert_eq!(ports(&raw), (53, 4000));
+        raw.tracked = 1 | tracked::REPLY;
+        assert_eq!(ports(&raw), (4000, 53), "an answer: the other end asked");
+        (raw.original.source_port, raw.reply.source_port) = (1, 2);
+        raw.tracked |= tracked::TRANSLATED;
+        assert_eq!(ports(&raw), (1, 2), "translated: conntrack's own");
     }
 
     #[test]

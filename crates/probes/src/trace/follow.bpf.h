@@ -21,13 +21,13 @@ struct {
 	__type(value, u8);
 } legs SEC(".maps");
 
-/* Whether `legs` holds anything: without translation nobody looks into it. */
-u32 any_leg = 0;
+/* Counts up when a leg is remembered; while it is 0, nobody looks for one. */
+u32 legs_made = 0;
 
-/* The packet that this CPU is busy with, for hooks that have no packet. */
+/* The packet that a CPU is busy with, for hooks that have no packet. */
 struct current {
 	u64 skb;
-	u64 time;
+	u64 time; /* 0: there was none */
 	u32 source;
 	u32 destination;
 	u32 netns;
@@ -37,12 +37,28 @@ struct current {
 	struct trace_tuple tuple;
 };
 
+/*
+ * The last packet that a CPU had no interest in, by all that the filter may ask of it.
+ * A packet passes a dozen hooks, most of them one after the other on one CPU: only the
+ * first of them asks the filter.
+ */
+struct refusal {
+	u64 word[3]; /* of `union start`; word[0] is 0 where there is none */
+	u64 nfct;
+	u32 legs_made;
+};
+
+struct of_cpu {
+	struct current current;
+	struct refusal refusal;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
-	__type(value, struct current);
-} currents SEC(".maps");
+	__type(value, struct of_cpu);
+} of_cpus SEC(".maps");
 
 /* Longest time between a packet's hop and a lookup that is still its own. */
 #define CURRENT_NS 300000
@@ -69,7 +85,7 @@ static __always_inline bool is_leg(const struct headers *h)
 {
 	struct leg leg;
 
-	if (!any_leg)
+	if (!legs_made)
 		return false;
 	leg_of(&leg, folded(h->field + TRACE_FIELD_SOURCE),
 	       folded(h->field + TRACE_FIELD_DESTINATION), h->field[TRACE_FIELD_SOURCE_PORT],
@@ -77,40 +93,76 @@ static __always_inline bool is_leg(const struct headers *h)
 	return bpf_map_lookup_elem(&legs, &leg);
 }
 
-static __always_inline struct nf_conn *conntrack_of(struct sk_buff *skb)
+/* The packet's entry in the table of connections, with what it is there in the low bits. */
+static __always_inline u64 conntrack_of(struct sk_buff *skb)
 {
-	unsigned long nfct;
-
 	if (!bpf_core_field_exists(struct sk_buff___ct, _nfct) ||
 	    !bpf_core_type_exists(struct nf_conn))
-		return NULL;
-	nfct = ((struct sk_buff___ct *)skb)->_nfct;
+		return 0;
+	return ((struct sk_buff___ct *)skb)->_nfct;
+}
+
+static __always_inline struct nf_conn *connection(u64 nfct)
+{
 	return (struct nf_conn *)(nfct & NFCT_PTRMASK);
 }
 
-static __always_inline bool is_translated(struct nf_conn *ct)
+static __always_inline bool is_translated(u64 nfct)
 {
+	struct nf_conn *ct = connection(nfct);
+
 	return ct && (BPF_CORE_READ(ct, status) & IPS_NAT_MASK);
 }
 
-static __always_inline void fill_ends(struct trace_tuple *to, const struct nf_conntrack_tuple *from)
+/* One of the two tuples of a tracked connection, as it lies in the kernel. */
+struct side {
+	u32 source[4];
+	u16 source_port, family;
+	u32 destination[4];
+	u16 destination_port;
+	u8 protocol, direction;
+};
+
+/* Whether the kernel has it like that; it is read in one piece then, or not at all. */
+static __always_inline bool sides_are_known(void)
 {
-	__builtin_memcpy(to->source, &from->src.u3, 16);
-	__builtin_memcpy(to->destination, &from->dst.u3, 16);
-	to->family = from->src.l3num == AF_INET6 ? 6 : 4;
-	to->protocol = from->dst.protonum;
-	if (to->protocol == IPPROTO_TCP || to->protocol == IPPROTO_UDP ||
-	    to->protocol == IPPROTO_SCTP) {
-		to->source_port = bpf_ntohs(from->src.u.all);
-		to->destination_port = bpf_ntohs(from->dst.u.all);
-	}
+	return bpf_core_type_exists(struct nf_conn) &&
+	       bpf_core_field_offset(struct nf_conntrack_tuple, src.u.all) ==
+		       __builtin_offsetof(struct side, source_port) &&
+	       bpf_core_field_offset(struct nf_conntrack_tuple, src.l3num) ==
+		       __builtin_offsetof(struct side, family) &&
+	       bpf_core_field_offset(struct nf_conntrack_tuple, dst.u3) ==
+		       __builtin_offsetof(struct side, destination) &&
+	       bpf_core_field_offset(struct nf_conntrack_tuple, dst.u.all) ==
+		       __builtin_offsetof(struct side, destination_port) &&
+	       bpf_core_field_offset(struct nf_conntrack_tuple, dst.protonum) ==
+		       __builtin_offsetof(struct side, protocol);
 }
 
-/*
- * One of the two tuples of a tracked connection: 0 the original, 1 the reply. A
- * macro, because only a literal index is moved to where the kernel has its element.
- */
-#define read_tracked(to, ct, which)                                                       	do {                                                                              		struct nf_conntrack_tuple t_ = {};                                        		BPF_CORE_READ_INTO(&t_.src.u3, ct, tuplehash[which].tuple.src.u3);        		BPF_CORE_READ_INTO(&t_.dst.u3, ct, tuplehash[which].tuple.dst.u3);        		BPF_CORE_READ_INTO(&t_.src.u.all, ct, tuplehash[which].tuple.src.u.all);  		BPF_CORE_READ_INTO(&t_.dst.u.all, ct, tuplehash[which].tuple.dst.u.all);  		BPF_CORE_READ_INTO(&t_.src.l3num, ct, tuplehash[which].tuple.src.l3num);  		BPF_CORE_READ_INTO(&t_.dst.protonum, ct,                                  				   tuplehash[which].tuple.dst.protonum);                  		fill_ends(to, &t_);                                                       	} while (0)
+static __always_inline bool read_side(struct side *side, const void *from)
+{
+	return sides_are_known() && !bpf_probe_read_kernel(side, sizeof(*side), from);
+}
+
+/* Where they lie; only a literal index is moved to where the kernel has its element. */
+#define ORIGINAL_OF(ct) __builtin_preserve_access_index(&(ct)->tuplehash[0].tuple)
+#define REPLY_OF(ct) __builtin_preserve_access_index(&(ct)->tuplehash[1].tuple)
+
+static __always_inline void fill_side(struct trace_tuple *to, const void *from)
+{
+	struct side side;
+
+	if (!read_side(&side, from))
+		return;
+	__builtin_memcpy(to->source, side.source, sizeof(side.source));
+	__builtin_memcpy(to->destination, side.destination, sizeof(side.destination));
+	to->family = side.family == AF_INET6 ? 6 : 4;
+	to->protocol = side.protocol;
+	if (has_ports(side.protocol)) {
+		to->source_port = bpf_ntohs(side.source_port);
+		to->destination_port = bpf_ntohs(side.destination_port);
+	}
+}
 
 /* Remembers both sides of a translation, so that packets that carry only one are known. */
 static __always_inline void remember(const struct trace_tuple *tuple)
@@ -135,65 +187,96 @@ static __always_inline void remember(const struct trace_tuple *tuple)
 			__sync_fetch_and_add(&count->legs_full, 1);
 		return;
 	}
-	any_leg = 1;
+	__sync_fetch_and_add(&legs_made, 1);
 }
 
-/* The fields of a tracked connection's tuple, to be asked by the filter. */
-static __always_inline void fields_of(struct headers *h, const struct trace_tuple *tuple)
+/* The filter asked of one side of a tracked connection instead of the packet's own. */
+static __always_inline bool matches_side(struct headers *h, const void *from)
 {
+	struct side side;
+
+	if (!read_side(&side, from))
+		return false;
 	for (int i = 0; i < 4; i++) {
-		h->field[TRACE_FIELD_SOURCE + i] = bpf_ntohl(tuple->source[i]);
-		h->field[TRACE_FIELD_DESTINATION + i] = bpf_ntohl(tuple->destination[i]);
+		h->field[TRACE_FIELD_SOURCE + i] = bpf_ntohl(side.source[i]);
+		h->field[TRACE_FIELD_DESTINATION + i] = bpf_ntohl(side.destination[i]);
 	}
-	h->field[TRACE_FIELD_SOURCE_PORT] = tuple->source_port;
-	h->field[TRACE_FIELD_DESTINATION_PORT] = tuple->destination_port;
+	if (has_ports(side.protocol)) {
+		h->field[TRACE_FIELD_SOURCE_PORT] = bpf_ntohs(side.source_port);
+		h->field[TRACE_FIELD_DESTINATION_PORT] = bpf_ntohs(side.destination_port);
+	}
+	return evaluate(h);
 }
 
 /* The filter asked of what the packet was, or of the answer to it. */
 static __always_inline bool matches_tracked(struct headers *h, struct nf_conn *ct)
 {
-	struct trace_tuple tuple = {};
-
-	read_tracked(&tuple, ct, 0);
-	fields_of(h, &tuple);
-	if (evaluate(h))
-		return true;
-	__builtin_memset(&tuple, 0, sizeof(tuple));
-	read_tracked(&tuple, ct, 1);
-	fields_of(h, &tuple);
-	return evaluate(h);
+	return matches_side(h, ORIGINAL_OF(ct)) || matches_side(h, REPLY_OF(ct));
 }
 
-static __always_inline struct current *current_get(void)
+static __always_inline struct of_cpu *of_cpu(void)
 {
 	u32 zero = 0;
 
-	return bpf_map_lookup_elem(&currents, &zero);
+	return bpf_map_lookup_elem(&of_cpus, &zero);
 }
 
-/* The same, unless that was too long ago. */
-static __always_inline struct current *current_fresh(void)
-{
-	struct current *current = current_get();
+/* Set before loading: the filter asks for nothing but what `struct refusal` holds. */
+const volatile bool remembers = true;
 
-	if (!current || !current->time || bpf_ktime_get_ns() - current->time > CURRENT_NS)
-		return NULL;
-	return current;
+/* Whether this very packet was of no interest a moment ago. */
+static __always_inline bool is_refused(const struct of_cpu *cpu, const union start *start, u64 nfct)
+{
+	const struct refusal *refusal = &cpu->refusal;
+
+	return refusal->word[0] == start->word[0] && refusal->word[1] == start->word[1] &&
+	       refusal->word[2] == start->word[2] && refusal->legs_made == legs_made &&
+	       (!nfct || refusal->nfct == nfct);
 }
 
-/* The packet that a lookup between these addresses is done for, if it is one of ours. */
-static __always_inline struct current *current_of(u32 source, u32 destination)
+static __always_inline void refuse(struct of_cpu *cpu, const union start *start, u64 nfct)
 {
-	struct current *current = current_fresh();
+	/* Options lie where the ports are looked for; such a packet is asked about again. */
+	bool is_plain = start->ip.version_length == 0x45;
 
+	cpu->refusal.word[0] = is_plain ? start->word[0] : 0;
+	cpu->refusal.word[1] = start->word[1];
+	cpu->refusal.word[2] = start->word[2];
+	cpu->refusal.nfct = nfct;
+	cpu->refusal.legs_made = legs_made;
+}
+
+/*
+ * Whether a lookup is done for the packet that this CPU had no interest in. What a
+ * received packet is looked up with knows no ports: the kernel says the device instead.
+ */
+static __always_inline bool is_for_refused(const struct of_cpu *cpu, u32 source, u32 destination,
+					   int came_in)
+{
+	const union start *start = (const union start *)&cpu->refusal.word;
+
+	return cpu->refusal.word[0] && cpu->refusal.legs_made == legs_made &&
+	       came_in != LOOPBACK_IFINDEX && start->ip.source == source &&
+	       start->ip.destination == destination;
+}
+
+/* The packet that the CPU is busy with, unless that was too long ago. */
+static __always_inline bool is_fresh(const struct current *current)
+{
+	return current->time && bpf_ktime_get_ns() - current->time <= CURRENT_NS;
+}
+
+/* Whether a lookup between these addresses is done for the packet that the CPU is busy with. */
+static __always_inline bool is_for_current(const struct current *current, u32 source,
+					   u32 destination)
+{
 	/* A lookup without a source is no packet's: ARP asks like that in between. */
-	if (!current || !source)
-		return NULL;
+	if (!current->time || !source)
+		return false;
 	/* Translation changes one of the two at a time; a reverse lookup swaps them. */
-	if (source == current->source || destination == current->destination ||
-	    destination == current->source || source == current->destination)
-		return current;
-	return NULL;
+	return (source == current->source || destination == current->destination ||
+		destination == current->source || source == current->destination) &&
+	       is_fresh(current);
 }
 
 #endif

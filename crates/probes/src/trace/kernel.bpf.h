@@ -12,6 +12,8 @@
 #define IPPROTO_SCTP 132
 #define IPS_NAT_MASK 0x30 /* IPS_SRC_NAT | IPS_DST_NAT */
 #define NFCT_PTRMASK (~7ul)
+#define IP_CT_IS_REPLY 3 /* in the low bits of _nfct: this and above go back */
+#define LOOPBACK_IFINDEX 1
 #define IFF_LOOPBACK (1 << 3)
 #define NO_HEADER 0xffff
 
@@ -28,6 +30,15 @@ struct sock_common___trace {
 	struct {
 		s64 counter;
 	} skc_cookie;
+};
+
+struct timespec64 {
+	s64 tv_sec;
+	long tv_nsec;
+};
+
+struct itimerspec64 {
+	struct timespec64 it_interval, it_value;
 };
 
 struct sk_buff___ct {

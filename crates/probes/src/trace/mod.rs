@@ -190,12 +190,16 @@ fn configure(
     purge: u32,
 ) -> Result<()> {
     if let Some(data) = open.maps.rodata_data.as_deref_mut() {
+        let asks = raw::Asks::of(&options.tests);
         for (slot, test) in data.tests.iter_mut().zip(&options.tests) {
             *slot = test.to_raw();
         }
         data.tests_used = options.tests.len() as u32;
         data.budget = options.budget;
         data.purge_reason = purge;
+        data.asks_place = asks.place;
+        data.asks_flags = asks.flags;
+        data.remembers = asks.lasting;
     }
     open.maps
         .ring

@@ -3,17 +3,30 @@
 #ifndef TAPROOT_TRACE_PACKETS_H
 #define TAPROOT_TRACE_PACKETS_H
 
+/* How a packet's place is found. */
+enum where {
+	AT_DEVICE,
+	AT_DROP,   /* at the device, unless its field holds something else by now */
+	AT_SOCKET,
+	AT_READER, /* at the socket; UDP's packets do not know theirs */
+};
+
 /* A packet that is asked about. */
 struct look_at {
 	struct sk_buff *skb;
+	struct sock *sk;	/* for AT_SOCKET and AT_READER; may be NULL */
 	const u8 *ip;		/* its IP header */
 	struct net_device *dev; /* NULL: none, or the field holds something else */
 	struct headers h;
 	struct headers inner;
-	struct nf_conn *ct;
+	u64 nfct;
 	u32 netns;
 	u32 flags;
+	enum where where;
 };
+
+/* Set before loading: whether the filter asks for namespace, device or mark. */
+const volatile bool asks_place = false;
 
 static __always_inline u32 inode_of(struct net *net)
 {
@@ -29,21 +42,62 @@ static __always_inline const u8 *network_header(struct sk_buff *skb)
 	return at && at != NO_HEADER ? skb->head + at : skb->data;
 }
 
+/* The namespace that the sockets of the running process are in. */
+static __always_inline u32 netns_of_task(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	return BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+}
+
+static __always_inline u32 netns_of_sock(struct sock *sk)
+{
+	return inode_of(sk->__sk_common.skc_net.net);
+}
+
+/* Where the device's field holds something else: the socket knows, or the last hop does. */
+static __always_inline void locate_otherwise(struct look_at *it)
+{
+	struct sock *sk = it->skb->sk;
+	struct of_cpu *cpu = of_cpu();
+
+	it->dev = NULL;
+	if (sk)
+		it->netns = netns_of_sock(sk);
+	else if (cpu && cpu->current.skb == (u64)it->skb)
+		it->netns = cpu->current.netns;
+}
+
+/* Finds namespace and device: not before they are asked for. */
+static __always_inline void locate(struct look_at *it)
+{
+	it->dev = NULL;
+	it->netns = 0;
+	if (it->where == AT_DEVICE || it->where == AT_DROP) {
+		it->dev = it->skb->dev;
+		if (it->dev)
+			it->netns = inode_of(it->dev->nd_net.net);
+		if (it->where == AT_DROP && !it->netns)
+			locate_otherwise(it);
+	} else if (it->sk) {
+		it->netns = netns_of_sock(it->sk);
+	} else if (it->where == AT_READER) {
+		it->netns = netns_of_task();
+	}
+}
+
 static __always_inline void fill_meta(struct look_at *it, struct headers *h)
 {
+	if (!asks_place)
+		return;
 	h->field[TRACE_FIELD_NETNS] = it->netns;
 	h->field[TRACE_FIELD_IFINDEX] = it->dev ? it->dev->ifindex : 0;
 	h->field[TRACE_FIELD_MARK] = ((struct sk_buff___trace *)it->skb)->mark;
 }
 
-/* Whether the packet inside a tunnel's matches. */
-static __always_inline bool inner_wanted(struct look_at *it)
+/* Whether the packet inside a tunnel's, which begins at `ip`, matches. */
+static __always_inline bool inner_wanted(struct look_at *it, const u8 *ip, u16 protocol)
 {
-	u16 protocol = 0;
-	const u8 *ip = inside(&it->h, &protocol);
-
-	if (!ip)
-		return false;
 	__builtin_memset(&it->inner, 0, sizeof(it->inner));
 	if (!read_headers(&it->inner, ip, protocol))
 		return false;
@@ -62,46 +116,110 @@ static __always_inline bool inner_wanted(struct look_at *it)
 /* Whether the packet's conversation matches by what it was before translation. */
 static __always_inline bool tracked_wanted(struct look_at *it)
 {
-	if (!is_translated(it->ct))
+	if (!is_translated(it->nfct))
 		return false;
 	it->inner = it->h;
-	return matches_tracked(&it->inner, it->ct);
+	return matches_tracked(&it->inner, connection(it->nfct));
 }
 
-/* Reads the headers once and asks the filter; false: not of interest. */
-static __always_inline bool wanted(struct look_at *it)
+/* Asks the filter by all names of the packet. */
+static __always_inline bool matches(struct look_at *it, const u8 *inner, u16 protocol)
 {
-	__builtin_memset(&it->h, 0, sizeof(it->h));
-	if (!read_headers(&it->h, it->ip, it->skb->protocol))
-		return false;
 	fill_meta(it, &it->h);
-	it->ct = conntrack_of(it->skb);
 	if (evaluate(&it->h))
 		return true;
 	if (is_leg(&it->h) || tracked_wanted(it)) {
 		it->flags |= TRACE_FLAG_FOLLOWED;
 		return true;
 	}
-	return inner_wanted(it);
+	return inner && inner_wanted(it, inner, protocol);
 }
 
-static __always_inline void fill_tracked(struct trace_event *event, struct nf_conn *ct)
+static __always_inline bool v4_wanted(struct look_at *it)
 {
+	struct of_cpu *cpu = of_cpu();
+	union start start;
+	u16 protocol = 0;
+	const u8 *inner;
+	bool yes;
+	u8 ttl;
+
+	if (!cpu || !read_start(&start, it->ip))
+		return false;
+	ttl = start.ip.ttl;
+	/* These change on the way, and no filter that remembers asks for them. */
+	start.ip.ttl = 0;
+	start.ip.check = 0;
+	if (remembers && is_refused(cpu, &start, it->nfct))
+		return false;
+	__builtin_memset(&it->h, 0, sizeof(it->h));
+	if (!fill_v4(&it->h, it->ip, &start))
+		return false;
+	it->h.field[TRACE_FIELD_TTL] = ttl;
+	inner = inside(&it->h, &protocol);
+	yes = matches(it, inner, protocol);
+	/* A tunnel's packets look alike from outside. */
+	if (!yes && !inner)
+		refuse(cpu, &start, it->nfct);
+	else
+		cpu->refusal.word[0] = 0;
+	return yes;
+}
+
+static __always_inline bool v6_wanted(struct look_at *it)
+{
+	u16 protocol = 0;
+	const u8 *inner;
+
+	__builtin_memset(&it->h, 0, sizeof(it->h));
+	if (!read_v6(&it->h, it->ip))
+		return false;
+	inner = inside(&it->h, &protocol);
+	return matches(it, inner, protocol);
+}
+
+/* Reads the headers once and asks the filter; false: not of interest. */
+static __always_inline bool wanted(struct look_at *it)
+{
+	u16 protocol = it->skb->protocol;
+	bool yes;
+
+	if (protocol != bpf_htons(ETH_P_IP) && protocol != bpf_htons(ETH_P_IPV6))
+		return false;
+	it->nfct = conntrack_of(it->skb);
+	if (asks_place)
+		locate(it);
+	yes = protocol == bpf_htons(ETH_P_IP) ? v4_wanted(it) : v6_wanted(it);
+	if (yes && !asks_place)
+		locate(it);
+	return yes;
+}
+
+/* Untranslated, both sides are those of the packet, and the reader makes them of it. */
+static __always_inline void fill_tracked(struct trace_event *event, u64 nfct)
+{
+	struct nf_conn *ct = connection(nfct);
+
 	if (!ct)
 		return;
-	event->tracked = is_translated(ct) ? 3 : 1;
-	read_tracked(&event->original, ct, 0);
-	read_tracked(&event->reply, ct, 1);
-	if (event->tracked == 3) {
-		remember(&event->original);
-		remember(&event->reply);
-	}
+	event->tracked = TRACE_TRACKED;
+	if ((nfct & ~NFCT_PTRMASK) >= IP_CT_IS_REPLY)
+		event->tracked |= TRACE_TRACKED_REPLY;
+	if (!is_translated(nfct))
+		return;
+	event->tracked |= TRACE_TRACKED_TRANSLATED;
+	fill_side(&event->original, ORIGINAL_OF(ct));
+	fill_side(&event->reply, REPLY_OF(ct));
+	remember(&event->original);
+	remember(&event->reply);
 }
 
 static __always_inline void fill_packet(struct trace_event *event, struct look_at *it)
 {
 	struct sk_buff___trace *more = (struct sk_buff___trace *)it->skb;
 
+	if (!asks_flags)
+		read_flags(it->flags & TRACE_FLAG_INNER ? &it->inner : &it->h);
 	event->skb = (u64)it->skb;
 	event->head = (u64)it->skb->head;
 	event->netns = it->netns;
@@ -112,7 +230,7 @@ static __always_inline void fill_packet(struct trace_event *event, struct look_a
 		event->ifindex = it->dev->ifindex;
 		bpf_probe_read_kernel(event->device, sizeof(event->device), it->dev->name);
 	}
-	fill_tracked(event, it->ct);
+	fill_tracked(event, it->nfct);
 	if (it->flags & TRACE_FLAG_INNER) {
 		fill_tuple(&event->tuple, &it->inner);
 		fill_tuple(&event->outer, &it->h);
@@ -125,10 +243,12 @@ static __always_inline void fill_packet(struct trace_event *event, struct look_a
 
 static __always_inline void now_busy_with(struct look_at *it, const struct trace_event *event)
 {
-	struct current *current = current_get();
+	struct of_cpu *cpu = of_cpu();
+	struct current *current;
 
-	if (!current)
+	if (!cpu)
 		return;
+	current = &cpu->current;
 	current->skb = (u64)it->skb;
 	current->source = folded(it->h.field + TRACE_FIELD_SOURCE);
 	current->destination = folded(it->h.field + TRACE_FIELD_DESTINATION);
@@ -140,14 +260,13 @@ static __always_inline void now_busy_with(struct look_at *it, const struct trace
 	current->time = event->time;
 }
 
-static __always_inline void begin_look(struct look_at *it, struct sk_buff *skb, const u8 *ip)
+static __always_inline void begin_look(struct look_at *it, struct sk_buff *skb, enum where where)
 {
 	it->skb = skb;
-	it->ip = ip;
-	it->dev = skb->dev;
-	it->netns = it->dev ? inode_of(it->dev->nd_net.net) : 0;
+	it->sk = NULL;
+	it->ip = network_header(skb);
+	it->where = where;
 	it->flags = 0;
-	it->ct = NULL;
 }
 
 SEC("tp_btf/netif_receive_skb")
@@ -156,7 +275,9 @@ int BPF_PROG(on_receive, struct sk_buff *skb)
 	struct trace_event *event;
 	struct look_at it;
 
-	begin_look(&it, skb, skb->data);
+	begin_look(&it, skb, AT_DEVICE);
+	/* Nobody has said yet where the header is: here it is what comes next. */
+	it.ip = skb->data;
 	if (!wanted(&it))
 		return 0;
 	event = event_new(TRACE_RECEIVED);
@@ -174,13 +295,12 @@ int BPF_PROG(on_receive, struct sk_buff *skb)
  */
 static __always_inline void fill_sender(struct trace_event *event, struct sock *sk)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct sock_common___trace *more = (struct sock_common___trace *)sk;
 
 	event->flags |= TRACE_FLAG_OWN_SOCKET;
 	/* The helper that would make one takes no socket of a packet. */
 	event->cookie = more->skc_cookie.counter;
-	if (BPF_CORE_READ(task, nsproxy, net_ns, ns.inum) != event->netns)
+	if (netns_of_task() != event->netns)
 		return;
 	event->pid = bpf_get_current_pid_tgid() >> 32;
 	bpf_get_current_comm(event->command, sizeof(event->command));
@@ -193,14 +313,14 @@ int BPF_PROG(on_queue, struct sk_buff *skb)
 	struct trace_event *event;
 	struct look_at it;
 
-	begin_look(&it, skb, network_header(skb));
+	begin_look(&it, skb, AT_DEVICE);
 	if (!wanted(&it))
 		return 0;
 	event = event_new(TRACE_QUEUED);
 	if (!event)
 		return 0;
 	fill_packet(event, &it);
-	if (sk && inode_of(sk->__sk_common.skc_net.net) == it.netns)
+	if (sk && netns_of_sock(sk) == it.netns)
 		fill_sender(event, sk);
 	submit(event);
 	return 0;
@@ -212,7 +332,7 @@ int BPF_PROG(on_transmit, struct sk_buff *skb, struct net_device *dev)
 	struct trace_event *event;
 	struct look_at it;
 
-	begin_look(&it, skb, network_header(skb));
+	begin_look(&it, skb, AT_DEVICE);
 	if (!wanted(&it))
 		return 0;
 	event = event_new(TRACE_TRANSMITTED);
@@ -223,29 +343,6 @@ int BPF_PROG(on_transmit, struct sk_buff *skb, struct net_device *dev)
 	return 0;
 }
 
-/* A socket's queue keeps other data where a packet has its device. */
-static __always_inline void look_in_queue(struct look_at *it, struct sk_buff *skb, u32 netns)
-{
-	it->skb = skb;
-	it->ip = network_header(skb);
-	it->dev = NULL;
-	it->netns = netns;
-	it->flags = 0;
-	it->ct = NULL;
-}
-
-/* The device's field holds something else: the socket knows, or the last hop does. */
-static __always_inline void place_by_other_means(struct look_at *it, struct sock *sk)
-{
-	struct current *current = current_get();
-
-	it->dev = NULL;
-	if (sk)
-		it->netns = inode_of(sk->__sk_common.skc_net.net);
-	else if (current && current->skb == (u64)it->skb)
-		it->netns = current->netns;
-}
-
 /* The number of QUEUE_PURGE on this kernel; 0 where there is none. */
 const volatile u32 purge_reason = 0;
 
@@ -253,16 +350,13 @@ SEC("tp_btf/kfree_skb")
 int BPF_PROG(on_drop, struct sk_buff *skb, void *location, u32 reason)
 {
 	struct trace_drop_event *drop;
-	struct sock *sk = skb->sk;
 	struct look_at it;
 	u64 now;
 
 	/* A closed socket's queue: every connection that ends with a FIN has one. */
 	if (purge_reason && reason == purge_reason)
 		return 0;
-	begin_look(&it, skb, network_header(skb));
-	if (!it.netns)
-		place_by_other_means(&it, sk);
+	begin_look(&it, skb, AT_DROP);
 	if (!wanted(&it))
 		return 0;
 	now = bpf_ktime_get_ns();
@@ -288,7 +382,7 @@ int BPF_PROG(on_icmp, struct sk_buff *skb, int type, int code)
 	struct trace_event *event;
 	struct look_at it;
 
-	begin_look(&it, skb, network_header(skb));
+	begin_look(&it, skb, AT_DEVICE);
 	if (!wanted(&it))
 		return 0;
 	event = event_new(TRACE_ICMP_SENT);
@@ -303,18 +397,11 @@ int BPF_PROG(on_icmp, struct sk_buff *skb, int type, int code)
 
 static __always_inline int delivered(struct sk_buff *skb)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct sock *sk = skb->sk;
 	struct trace_event *event;
 	struct look_at it;
-	u32 netns;
 
-	/* UDP's do not know their socket; a reader is mostly where its socket is. */
-	if (sk)
-		netns = inode_of(sk->__sk_common.skc_net.net);
-	else
-		netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
-	look_in_queue(&it, skb, netns);
+	begin_look(&it, skb, AT_READER);
+	it.sk = skb->sk;
 	if (!wanted(&it))
 		return 0;
 	event = event_new(TRACE_DELIVERED);
@@ -354,7 +441,8 @@ int BPF_PROG(on_full, struct sock *sk, struct sk_buff *skb)
 	struct trace_event *event;
 	struct look_at it;
 
-	look_in_queue(&it, skb, inode_of(sk->__sk_common.skc_net.net));
+	begin_look(&it, skb, AT_SOCKET);
+	it.sk = sk;
 	if (!wanted(&it))
 		return 0;
 	event = event_new(TRACE_SOCKET_FULL);
@@ -374,7 +462,7 @@ int BPF_PROG(on_send_reset, struct sock *sk, struct sk_buff *skb)
 
 	if (!skb)
 		return 0;
-	begin_look(&it, skb, network_header(skb));
+	begin_look(&it, skb, AT_DEVICE);
 	if (!wanted(&it))
 		return 0;
 	event = event_new(TRACE_RESET_SENT);

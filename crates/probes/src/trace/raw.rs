@@ -49,6 +49,12 @@ pub(super) mod flag {
     pub(crate) const FRAGMENT: u32 = 16;
 }
 
+/// `TRACE_TRACKED*`.
+pub(super) mod tracked {
+    pub(crate) const TRANSLATED: u32 = 2;
+    pub(crate) const REPLY: u32 = 4;
+}
+
 /// A property of a packet that a filter can ask for (`enum trace_field`). Numbers
 /// are in host order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,6 +120,27 @@ impl Field {
     }
 }
 
+/// What a filter asks for, as far as the kernel's side is made for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asks {
+    /// For namespace, device or mark.
+    pub(super) place: bool,
+    /// For TCP's flags.
+    pub(super) flags: bool,
+    /// For nothing that differs from hop to hop of a packet, or that two packets which
+    /// are otherwise equal may differ in: then a refusal holds for the next hop, too.
+    pub(super) lasting: bool,
+}
+
+impl Asks {
+    pub(super) fn of(tests: &[Test]) -> Self {
+        let any = |wanted: fn(Field) -> bool| tests.iter().any(|test| wanted(test.field));
+        let place = any(|f| matches!(f, Field::Netns | Field::Ifindex | Field::Mark));
+        let flags = any(|f| f == Field::TcpFlags);
+        Self { place, flags, lasting: !place && !flags && !any(|f| f == Field::Ttl) }
+    }
+}
+
 /// How a field is compared (`enum trace_compare`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Compare {
@@ -171,5 +198,29 @@ impl Test {
             yes: self.yes,
             no: self.no,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_from_hop_to_hop_is_asked_every_time() {
+        let test = |field| Test {
+            field,
+            compare: Compare::Equal,
+            mask: u32::MAX,
+            value: 1,
+            yes: ACCEPT,
+            no: REJECT,
+        };
+        let asks =
+            |fields: &[Field]| Asks::of(&fields.iter().copied().map(test).collect::<Vec<_>>());
+        let port = asks(&[Field::Protocol, Field::SourcePort]);
+        assert_eq!(port, Asks { place: false, flags: false, lasting: true });
+        assert!(!asks(&[Field::SourcePort, Field::Ttl]).lasting);
+        assert_eq!(asks(&[Field::Mark]), Asks { place: true, flags: false, lasting: false });
+        assert_eq!(asks(&[Field::TcpFlags]), Asks { place: false, flags: true, lasting: false });
     }
 }

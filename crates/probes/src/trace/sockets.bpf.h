@@ -151,24 +151,35 @@ static __always_inline void fill_hop(struct trace_event *event, struct fib_nh_co
 	event->netns = BPF_CORE_READ(dev, nd_net.net, ns.inum);
 }
 
+static __always_inline void fields_of_flow(struct headers *h, const struct flowi4 *flow)
+{
+	__builtin_memset(h, 0, sizeof(*h));
+	h->field[TRACE_FIELD_FAMILY] = 4;
+	h->field[TRACE_FIELD_ETHERTYPE] = ETH_P_IP;
+	h->field[TRACE_FIELD_PROTOCOL] = flow->__fl_common.flowic_proto;
+	h->field[TRACE_FIELD_SOURCE] = bpf_ntohl(flow->saddr);
+	h->field[TRACE_FIELD_DESTINATION] = bpf_ntohl(flow->daddr);
+	h->field[TRACE_FIELD_PORTS] = 1;
+	h->field[TRACE_FIELD_SOURCE_PORT] = bpf_ntohs(flow->uli.ports.sport);
+	h->field[TRACE_FIELD_DESTINATION_PORT] = bpf_ntohs(flow->uli.ports.dport);
+}
+
 SEC("tp_btf/fib_table_lookup")
 int BPF_PROG(on_route, u32 table, struct flowi4 *flow, struct fib_nh_common *hop, int error)
 {
-	u32 source = bpf_ntohl(flow->saddr), destination = bpf_ntohl(flow->daddr);
-	struct current *current = current_of(source, destination);
-	struct task_struct *task;
+	u32 source = flow->saddr, destination = flow->daddr;
+	struct of_cpu *cpu = of_cpu();
 	struct trace_event *event;
-	struct headers h = {};
+	struct current *current;
+	struct headers h;
+	bool own;
 
-	h.field[TRACE_FIELD_FAMILY] = 4;
-	h.field[TRACE_FIELD_ETHERTYPE] = ETH_P_IP;
-	h.field[TRACE_FIELD_PROTOCOL] = flow->__fl_common.flowic_proto;
-	h.field[TRACE_FIELD_SOURCE] = source;
-	h.field[TRACE_FIELD_DESTINATION] = destination;
-	h.field[TRACE_FIELD_PORTS] = 1;
-	h.field[TRACE_FIELD_SOURCE_PORT] = bpf_ntohs(flow->uli.ports.sport);
-	h.field[TRACE_FIELD_DESTINATION_PORT] = bpf_ntohs(flow->uli.ports.dport);
-	if (!current && !evaluate(&h) && !is_leg(&h))
+	if (!cpu || is_for_refused(cpu, source, destination, flow->__fl_common.flowic_iif))
+		return 0;
+	current = &cpu->current;
+	own = is_for_current(current, bpf_ntohl(source), bpf_ntohl(destination));
+	fields_of_flow(&h, flow);
+	if (!own && !evaluate(&h) && !is_leg(&h))
 		return 0;
 	event = event_new(TRACE_ROUTED);
 	if (!event)
@@ -176,7 +187,7 @@ int BPF_PROG(on_route, u32 table, struct flowi4 *flow, struct fib_nh_common *hop
 	fill_tuple(&event->tuple, &h);
 	event->code = error;
 	event->route.table = table;
-	if (current) {
+	if (own) {
 		event->skb = current->skb;
 		event->netns = current->netns;
 		event->ip_id = current->ip_id;
@@ -184,8 +195,7 @@ int BPF_PROG(on_route, u32 table, struct flowi4 *flow, struct fib_nh_common *hop
 		event->acknowledgement = current->acknowledgement;
 	} else {
 		/* No packet yet: a system call looks up its way. */
-		task = bpf_get_current_task_btf();
-		event->netns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+		event->netns = netns_of_task();
 	}
 	fill_hop(event, error ? NULL : hop);
 	submit(event);
@@ -196,12 +206,15 @@ int BPF_PROG(on_route, u32 table, struct flowi4 *flow, struct fib_nh_common *hop
 SEC("tp_btf/sk_data_ready")
 int BPF_PROG(on_ready, struct sock *sk)
 {
-	struct current *current = current_fresh();
+	struct of_cpu *cpu = of_cpu();
 	struct trace_event *event;
+	struct current *current;
 
-	if (!current || sk->sk_protocol != IPPROTO_UDP ||
-	    current->tuple.protocol != IPPROTO_UDP ||
-	    current->tuple.destination_port != sk->__sk_common.skc_num)
+	if (!cpu || !cpu->current.time || sk->sk_protocol != IPPROTO_UDP)
+		return 0;
+	current = &cpu->current;
+	if (current->tuple.protocol != IPPROTO_UDP ||
+	    current->tuple.destination_port != sk->__sk_common.skc_num || !is_fresh(current))
 		return 0;
 	event = event_new(TRACE_DELIVERED);
 	if (!event)
@@ -209,7 +222,7 @@ int BPF_PROG(on_ready, struct sock *sk)
 	event->skb = current->skb;
 	event->ip_id = current->ip_id;
 	event->tuple = current->tuple;
-	event->netns = inode_of(sk->__sk_common.skc_net.net);
+	event->netns = netns_of_sock(sk);
 	event->cookie = bpf_get_socket_cookie(sk);
 	submit(event);
 	return 0;
@@ -219,12 +232,14 @@ int BPF_PROG(on_ready, struct sock *sk)
 SEC("tp_btf/neigh_event_send_done")
 int BPF_PROG(on_neighbour, struct neighbour *neigh)
 {
-	struct current *current = current_fresh();
+	struct of_cpu *cpu = of_cpu();
 	struct trace_event *event;
+	struct current *current;
 	int family;
 
-	if (!current)
+	if (!cpu || !is_fresh(&cpu->current))
 		return 0;
+	current = &cpu->current;
 	event = event_new(TRACE_NEIGHBOUR);
 	if (!event)
 		return 0;

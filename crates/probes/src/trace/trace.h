@@ -94,6 +94,10 @@ struct trace_route {
 #define TRACE_FLAG_STACK 8    /* a trace_stack follows */
 #define TRACE_FLAG_FRAGMENT 16
 
+#define TRACE_TRACKED 1
+#define TRACE_TRACKED_TRANSLATED 2
+#define TRACE_TRACKED_REPLY 4 /* it goes from the answering end to the asking one */
+
 /* One hop of one packet. */
 struct trace_event {
 	__u64 time;  /* CLOCK_MONOTONIC, ns */
@@ -114,12 +118,12 @@ struct trace_event {
 	__u32 sequence;
 	__u32 acknowledgement;
 	__u32 ip_id;
-	__u32 tracked; /* conntrack: 1 known, 3 and translated */
+	__u32 tracked; /* TRACE_TRACKED...; 0: conntrack does not know it */
 	char device[16];
 	char command[16];
 	struct trace_tuple tuple;
 	struct trace_tuple outer;
-	struct trace_tuple original; /* conntrack's, where tracked */
+	struct trace_tuple original; /* conntrack's, where translated */
 	struct trace_tuple reply;
 	struct trace_route route;
 };
