@@ -31,13 +31,13 @@ struct Maker {
 
 pub(super) fn tests(expr: &Expr) -> Result<Vec<Test>, TooLong> {
     let mut maker = Maker::default();
-    match maker.make(expr, Target::Accept, Target::Reject) {
+    let count = match maker.make(expr, Target::Accept, Target::Reject) {
         Target::Accept => return Ok(Vec::new()),
         // Nothing passes: one test that says no either way.
         Target::Reject => return Ok(vec![never()]),
-        Target::Made(_) => {}
-    }
-    let count = maker.made.len();
+        // What was made after the entry is not asked: a condition before it decides.
+        Target::Made(entry) => entry + 1,
+    };
     if count > MAX_TESTS {
         return Err(TooLong(count));
     }
@@ -48,7 +48,7 @@ pub(super) fn tests(expr: &Expr) -> Result<Vec<Test>, TooLong> {
     };
     let finish =
         |draft: &Draft| Test { yes: number(draft.yes), no: number(draft.no), ..draft.test };
-    Ok(maker.made.iter().rev().map(finish).collect())
+    Ok(maker.made[..count].iter().rev().map(finish).collect())
 }
 
 fn never() -> Test {

@@ -178,6 +178,18 @@ fn a_filter_has_a_limit_and_an_impossible_one_passes_nothing() {
     assert!(!evaluate(&nothing, &[0; Field::COUNT]));
 }
 
+/// A condition that cannot hold stands before one that need not be asked then.
+#[test]
+fn what_an_impossible_condition_hides_is_not_asked() {
+    let nothing = Expr::Any(Vec::new());
+    let hidden = Expr::All(vec![nothing, Expr::is(Field::Protocol, 6)]);
+    let tests = Expr::Any(vec![hidden, Expr::is(Field::Ttl, 1)]).compile().expect("short");
+    assert_eq!(tests.len(), 1, "{tests:?}");
+    let packet = Packet::new(6, "10.0.0.1:1", "10.0.0.2:2");
+    assert!(!evaluate(&tests, &packet.0));
+    assert!(evaluate(&tests, &packet.with(Field::Ttl, 1).0));
+}
+
 /// The meaning of a condition, straight from its form.
 fn meaning(expr: &Expr, fields: &[u32; Field::COUNT]) -> bool {
     match expr {
