@@ -1,9 +1,13 @@
 use crate::advice;
+use crate::breakdown::{self, Breakdown, Changed};
 use crate::evidence::Evidence;
 use crate::fault::{self, Class, Finding, RuledOut};
+use crate::locate::{self, Alarm, Located};
+use crate::observe;
 use crate::rank::{self, CLAIM, Cause, Focus, Ranking};
 use crate::report::{
-    Alternative, Chart, Culprit, EvidenceLine, Report, SCHEMA_VERSION, SymptomLine, Verdict,
+    Alternative, Chart, Culprit, EvidenceLine, Report, SCHEMA_VERSION, Suspect, SymptomLine,
+    Verdict,
 };
 use crate::scene::{Scene, Windows};
 use crate::symptom::{self, Measure, State, Symptom};
@@ -86,9 +90,60 @@ pub fn diagnose(evidence: &dyn Evidence, question: &Question) -> Result<Report, 
     if let (Some(walk), Some(w)) = (&walk, scene.trouble) {
         findings.extend(fault::slow_downstream(&scene, walk, &w));
     }
-    let focus = Focus { asked: asked.as_ref(), state: state.as_ref(), walk: walk.as_ref() };
+    let located = state.as_ref().and_then(|state| suspects(&scene, state));
+    let focus = Focus {
+        asked: asked.as_ref(),
+        state: state.as_ref(),
+        walk: walk.as_ref(),
+        located: located.as_ref(),
+    };
     let ranking = rank::rank(&scene, &focus, findings);
-    Ok(report(&scene, asked, state.as_ref(), walk, ranking))
+    let breakdowns =
+        state.as_ref().map_or_else(Vec::new, |s| broken_down(&scene, s, walk.as_ref()));
+    let mut report = report(&scene, asked, state.as_ref(), walk, ranking);
+    report.suspects = located.map_or_else(Vec::new, suspected);
+    report.breakdowns = breakdowns;
+    Ok(report)
+}
+
+/// Who is to blame by figures alone; `None` without trouble or without a past.
+fn suspects(scene: &Scene<'_>, state: &State) -> Option<Located> {
+    let w = scene.trouble.filter(|w| w.before.is_some())?;
+    let mut observed = observe::observed(scene, w.during.to);
+    let aspect = observe::complaint(state.slow());
+    let alarm = Some(Alarm { entity: observed.entity(&state.service), aspect });
+    let seconds = |t: Timestamp| t.since(scene.span.from).as_secs_f64();
+    let window = Some((seconds(w.during.from), seconds(w.during.to)));
+    Some(locate::locate(&observed, &locate::Question { alarm, window, noticed: None }))
+}
+
+fn suspected(located: Located) -> Vec<Suspect> {
+    const MOST: usize = 3;
+    const WORTH_A_MENTION: f64 = 0.1;
+    let least = located.culprits.first().map_or(0.0, |first| first.score * WORTH_A_MENTION);
+    let suspect = |culprit: locate::Culprit| Suspect {
+        service: culprit.entity.into(),
+        score: culprit.score,
+        confidence: culprit.confidence,
+        because: culprit.because,
+    };
+    let all = located.culprits.into_iter().filter(|culprit| culprit.score >= least);
+    all.take(MOST).map(suspect).collect()
+}
+
+/// Which requests make the difference: at the service in trouble and, where the way
+/// leads on, at its end.
+fn broken_down(scene: &Scene<'_>, state: &State, walk: Option<&Walk>) -> Vec<Breakdown> {
+    let (changed, w) = match (scene.trouble, &state.load) {
+        (Some(w), _) if state.slow() => (Changed::Latency, w),
+        (Some(w), _) => (Changed::Failures, w),
+        (None, Some(load)) => (Changed::Load, load.windows),
+        (None, None) => return Vec::new(),
+    };
+    let end = walk.and_then(|walk| walk.end_services().into_iter().next_back());
+    let end = end.filter(|end| **end != state.service);
+    let services = std::iter::once(&state.service).chain(end);
+    services.filter_map(|service| breakdown::breakdown(scene, service, changed, &w)).collect()
 }
 
 /// The service that people mean: its full name, its name without the namespace,
@@ -169,6 +224,8 @@ fn report(
         verdict,
         symptoms: state.map_or_else(Vec::new, |s| symptoms(scene, s)),
         walk,
+        suspects: Vec::new(),
+        breakdowns: Vec::new(),
         evidence,
         effects,
         ruled_out,

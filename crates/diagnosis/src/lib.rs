@@ -15,10 +15,13 @@ mod advice;
 pub mod attribute;
 mod blind;
 pub mod bound;
+pub mod breakdown;
 mod diagnose;
 mod evidence;
 pub mod fault;
+pub mod incident;
 pub mod locate;
+mod observe;
 mod place;
 mod rank;
 pub mod render;
@@ -35,7 +38,7 @@ pub use evidence::{Evidence, Link};
 pub use fault::{Class, Finding, Leaf, RuledOut};
 pub use place::Place;
 pub use report::{
-    Advice, Alternative, Blind, Chart, Culprit, EvidenceLine, Report, SCHEMA_VERSION, SymptomLine,
-    Verdict,
+    Advice, Alternative, Blind, Chart, Culprit, EvidenceLine, Report, SCHEMA_VERSION, Suspect,
+    SymptomLine, Verdict,
 };
 pub use scene::{Scene, Windows};

@@ -2,6 +2,7 @@
 //! counts most, effects go under their causes.
 
 use crate::fault::{Class, Finding};
+use crate::locate::Located;
 use crate::place::Place;
 use crate::scene::Scene;
 use crate::symptom::State;
@@ -38,7 +39,16 @@ pub(crate) struct Focus<'a> {
     pub(crate) asked: Option<&'a Name>,
     pub(crate) state: Option<&'a State>,
     pub(crate) walk: Option<&'a Walk>,
+    pub(crate) located: Option<&'a Located>,
 }
+
+/// Nearness of what is downstream of the trouble, of the way, and of its end.
+const DOWNSTREAM: f64 = 0.75;
+const ON_THE_WAY: f64 = 0.9;
+const AT_THE_END: f64 = 1.0;
+/// Nearness of the first suspect, wherever the way went: short of the way's end, which
+/// tells a service from the link to it.
+const SUSPECTED: f64 = 0.95;
 
 /// Services downstream of `from`, itself included.
 pub(crate) fn reach(scene: &Scene<'_>, from: &Name) -> BTreeSet<Name> {
@@ -64,12 +74,19 @@ fn nearness(scene: &Scene<'_>, focus: &Focus<'_>) -> impl Fn(&Name) -> f64 {
         }
     };
     if let Some(walk) = focus.walk {
-        put_all(&mut reach(scene, &walk.from).iter(), 0.75);
-        put_all(&mut walk.services().into_iter(), 0.9);
-        put_all(&mut walk.end_services().into_iter(), 1.0);
+        put_all(&mut reach(scene, &walk.from).iter(), DOWNSTREAM);
+        put_all(&mut walk.services().into_iter(), ON_THE_WAY);
+        put_all(&mut walk.end_services().into_iter(), AT_THE_END);
     } else if let Some(asked) = focus.asked {
-        put_all(&mut reach(scene, asked).iter(), 0.9);
-        put_all(&mut std::iter::once(asked), 1.0);
+        put_all(&mut reach(scene, asked).iter(), ON_THE_WAY);
+        put_all(&mut std::iter::once(asked), AT_THE_END);
+    }
+    let suspects = focus.located.map_or(&[][..], |located| &located.culprits);
+    let most = suspects.first().map_or(1.0, |s| s.score.max(f64::MIN_POSITIVE));
+    for suspect in suspects {
+        let name = Name::from(suspect.entity.as_str());
+        let value = DOWNSTREAM + (SUSPECTED - DOWNSTREAM) * suspect.score / most;
+        put_all(&mut std::iter::once(&name), value);
     }
     let nobody_asked = focus.asked.is_none();
     let far = match (nobody_asked, focus.walk.is_some()) {

@@ -1,3 +1,4 @@
+use crate::breakdown::Breakdown;
 use crate::fault::{Class, RuledOut};
 use crate::place::Place;
 use crate::symptom::Measure;
@@ -26,6 +27,10 @@ pub struct Report {
     pub symptoms: Vec<SymptomLine>,
     /// The way from the alarmed service to where the trouble begins.
     pub walk: Option<Walk>,
+    /// The services to suspect by their figures alone, whatever the class: worst first.
+    pub suspects: Vec<Suspect>,
+    /// Which requests make the difference, at the alarmed service and where the way ends.
+    pub breakdowns: Vec<Breakdown>,
     /// The figures that prove the verdict, strongest first.
     pub evidence: Vec<EvidenceLine>,
     /// What follows from the cause, in words.
@@ -76,6 +81,19 @@ pub struct Culprit {
     pub instance: Option<Name>,
     /// Where it runs, if known.
     pub node: Option<Name>,
+}
+
+/// A service whose figures speak against it: what [`crate::locate`] says of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Suspect {
+    /// Its name.
+    pub service: Name,
+    /// Orders the list.
+    pub score: f64,
+    /// How sure, 0 to 1.
+    pub confidence: f64,
+    /// What speaks for it, strongest first.
+    pub because: Vec<String>,
 }
 
 /// A golden signal that left its normal range.

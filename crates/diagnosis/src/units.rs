@@ -22,6 +22,8 @@ pub(crate) fn time(seconds: f64) -> String {
 /// A share from 0 to 1: `0.4 %`, `37 %`.
 pub(crate) fn percent(share: f64) -> String {
     let p = share * 100.0 + 0.0;
+    // Less than would be shown, on the other side of zero.
+    let p = if (-0.5..0.0).contains(&p) { 0.0 } else { p };
     if p > 0.0 && p < 9.95 { format!("{p:.1} %") } else { format!("{p:.0} %") }
 }
 

@@ -92,6 +92,7 @@ const PEERS: &[Peer] = &[
         target: 0.75,
         peers: &[("TVDiag, trained", 0.94), ("random forest", 0.75)],
     },
+    Peer { set: "rootcausebench", measure: "all right", target: 1.0, peers: &[] },
     Peer {
         set: "loghub_2k",
         measure: "GA",

@@ -81,6 +81,8 @@ pub struct Table {
     pub(super) codes: Vec<Vec<u32>>,
     pub(super) leaves: Vec<Leaf>,
     known: Vec<HashMap<String, u32>>,
+    /// Variance that one event adds to a mean's sum, where it is known.
+    noise: Option<f64>,
 }
 
 impl Table {
@@ -101,7 +103,15 @@ impl Table {
             codes: vec![Vec::new(); n],
             leaves: Vec::new(),
             known: vec![HashMap::new(); n],
+            noise: None,
         })
+    }
+
+    /// Tells how much the amounts of single events vary, as a variance in the square of
+    /// their unit. Without it the variance of a mean is taken from how the leaves
+    /// differ, for which a table of few leaves is too small. Of no use to other measures.
+    pub fn noise(&mut self, per_event: f64) {
+        self.noise = Some(per_event).filter(|v| v.is_finite() && *v > 0.0);
     }
 
     /// Adds a leaf: one label for each dimension.
@@ -179,7 +189,7 @@ impl Table {
         let added: Vec<f64> = self.leaves.iter().map(|l| l.now - usual(l)).collect();
         let noise = match self.measure {
             Measure::Share => whole,
-            _ => self.noise_per_event(&added, live),
+            _ => self.noise.unwrap_or_else(|| self.noise_per_event(&added, live)),
         };
         let least = sum(|l| l.now.abs()) / sum(|l| l.now_of).max(f64::MIN_POSITIVE) * LEAST_NOISE;
         let noise = noise.max(least * if self.measure == Measure::Mean { least } else { 1.0 });

@@ -12,6 +12,8 @@ pub enum Aspect {
     Errors,
     /// Requests that succeed, as a share: falls when things go wrong.
     Success,
+    /// Work that waits: how much, or for how long.
+    Queue,
     /// Requests, or load.
     Traffic,
     /// Work of processors.
@@ -26,7 +28,7 @@ pub enum Aspect {
     Other,
 }
 
-use Aspect::{Cpu, Disk, Errors, Latency, Memory, Network, Success, Traffic};
+use Aspect::{Cpu, Disk, Errors, Latency, Memory, Network, Queue, Success, Traffic};
 
 /// Words and what they mean, in the order in which they decide: what is measured
 /// of requests comes before the resource that a name may also mention.
@@ -34,6 +36,7 @@ const WORDS: &[(Aspect, &[&str])] = &[
     (Latency, &["latency", "duration", "rtt", "delay", "lat", "p50", "p90", "p95", "p99"]),
     (Errors, &["error", "fail", "5xx", "exception", "timeout", "abort", "reject"]),
     (Success, &["success", "availability", "available"]),
+    (Queue, &["queue", "backlog", "lag", "pending"]),
     (Cpu, &["cpu", "processor", "throttl"]),
     (Memory, &["mem", "memory", "rss", "heap", "oom", "swap", "pgfault", "pgmajfault"]),
     (Disk, &["disk", "fs", "io", "diskio", "blkio", "filesystem", "iops"]),
@@ -130,6 +133,7 @@ mod tests {
             ("SyscallRead", Aspect::Other),
             ("NodeNetworkReceiveBytes", Network),
             ("user_lod", Traffic),
+            ("request_queue_depth", Queue),
             ("ration", Aspect::Other),
             ("", Aspect::Other),
         ];

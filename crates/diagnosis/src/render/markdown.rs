@@ -1,4 +1,4 @@
-use super::{Lines, since, spark, sure, way};
+use super::{Lines, since, slices, spark, sure, suspected, way};
 use crate::report::{Alternative, Report};
 use crate::units;
 
@@ -55,12 +55,16 @@ pub fn markdown(report: &Report) -> String {
     list(&mut out, "What users feel", symptoms.map(|s| with_chart(&s.text, &s.chart.values)));
     let hops = report.walk.iter().flat_map(|w| &w.hops).map(|h| plain(&h.words));
     list(&mut out, "The way", way(report).map(|w| plain(&w)).into_iter().chain(hops));
+    let parts = slices::lines(&report.breakdowns);
+    list(&mut out, "Which requests", parts.iter().map(|line| plain(line)));
     let evidence = report.evidence.iter();
     list(
         &mut out,
         "Why",
         evidence.map(|e| format!("{} (`{}`)", with_chart(&e.text, &e.chart.values), e.signal)),
     );
+    let suspects = report.suspects.iter();
+    list(&mut out, "By figures alone", suspects.map(|s| plain(&suspected(s))));
     list(&mut out, "What follows from it", report.effects.iter().map(|e| plain(e)));
     let ruled_out = report.ruled_out.iter();
     list(&mut out, "Ruled out", ruled_out.map(|r| format!("**{}**: {}", r.class, plain(&r.text))));

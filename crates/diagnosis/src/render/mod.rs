@@ -1,6 +1,7 @@
 //! A [`crate::Report`] for people: plain text for a terminal, Markdown for a ticket.
 
 mod markdown;
+mod slices;
 mod spark;
 mod text;
 
@@ -8,7 +9,7 @@ pub use markdown::markdown;
 pub use spark::spark;
 pub use text::text;
 
-use crate::report::Report;
+use crate::report::{Report, Suspect};
 use crate::units;
 use crate::walk::End;
 
@@ -51,4 +52,9 @@ fn way(report: &Report) -> Option<String> {
         End::Link { client, server } => format!("it begins between {client} and {server}"),
     };
     Some(format!("{}: {end}", names.join(" → ")))
+}
+
+/// A suspect in one line.
+fn suspected(suspect: &Suspect) -> String {
+    format!("{}: {}", suspect.service, suspect.because.join("; "))
 }

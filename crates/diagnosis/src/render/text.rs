@@ -1,4 +1,4 @@
-use super::{Lines, since, spark, sure, way};
+use super::{Lines, since, slices, spark, sure, suspected, way};
 use crate::fault::Class;
 use crate::report::{Alternative, Report};
 use crate::units;
@@ -109,6 +109,7 @@ pub fn text(report: &Report) -> String {
     let felt = report.symptoms.iter().take(2);
     block(&mut out, "Users feel", felt.map(|s| with_chart(&s.text, &s.chart.values)));
     block(&mut out, "The way", way(report));
+    block(&mut out, "Most of it", slices::lines(&report.breakdowns));
     let first = report.evidence.iter().take(FIRST);
     block(&mut out, "Because", first.map(|e| with_chart(&e.text, &e.chart.values)));
     let well = matches!(report.verdict.class, Class::Healthy | Class::LoadGrew);
@@ -133,6 +134,7 @@ fn details(report: &Report, told: usize) -> String {
     block(&mut out, "Also felt", symptoms.map(|s| with_chart(&s.text, &s.chart.values)));
     let evidence = report.evidence.iter().skip(FIRST);
     block(&mut out, "More figures", evidence.map(|e| with_chart(&e.text, &e.chart.values)));
+    block(&mut out, "By figures", report.suspects.iter().map(suspected));
     block(&mut out, "It follows", report.effects.iter().cloned());
     let ruled_out = report.ruled_out.iter().skip(told);
     block(&mut out, "Nor", ruled_out.map(|r| format!("{}: {}", r.class, r.text)));

@@ -6,6 +6,7 @@ mod nab;
 mod nab_score;
 mod nezha;
 mod petshop;
+mod rootcausebench;
 mod slices;
 mod slices_rs;
 mod sockshop;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Box<dyn DataSet>> {
         Box::new(nezha::ONLINE_BOUTIQUE),
         Box::new(tvdiag::SOCK_SHOP),
         Box::new(tvdiag::GAIA),
+        Box::new(rootcausebench::RootCauseBench),
         Box::new(loghub::Loghub),
         Box::new(slices::Rs),
         Box::new(slices::RiskLoc { name: "riskloc_S" }),
