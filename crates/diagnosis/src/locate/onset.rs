@@ -1,20 +1,16 @@
 //! When the trouble began, bounded from all series together.
 //!
-//! The first part of each series is taken as normal. What follows is summed as
-//! deviations less an allowance (the cumulative sum of Page 1954); the stretch of
-//! the greatest sum is the series' excursion. Excursions vote for their beginning
-//! with their logarithmic height, and neighbouring votes support each other.
+//! Each series is bounded by [`bound`], as the live golden signals are. Excursions vote
+//! for their beginning with the logarithm of their height times their length, and
+//! neighbouring votes support each other.
 
 use serde::Serialize;
 
 use super::observed::{Question, Series};
-use super::shift;
+use crate::bound::{self, Direction, Sensitivity};
 
-/// Share of the time that is taken as normal where nobody says when trouble was noticed.
-const PAST: f64 = 0.4;
-/// Deviation, in spreads, that does not add to an excursion.
-const ALLOWANCE: f64 = 2.0;
-/// Most that one point adds, in spreads: many points decide, not one high point.
+/// Most that the height of an excursion counts, in spreads: many points decide, not
+/// one high point.
 const MOST: f64 = 10.0;
 /// Votes within this share of the time support each other.
 const NEIGHBOURHOOD: f64 = 0.02;
@@ -40,17 +36,16 @@ struct Vote {
 /// Bounds the beginning; `None` when nothing left its normal range.
 pub(super) fn bound(series: &[Series], question: &Question) -> Option<Onset> {
     let (start, end) = span(series)?;
-    let (past, window) = match (question.window, question.noticed) {
-        (Some((from, to)), noticed) => (from, from..=noticed.unwrap_or(to).max(from)),
-        (None, None) => (start + PAST * (end - start), start..=end),
+    let window = match (question.window, question.noticed) {
+        (Some((from, to)), noticed) => from..=noticed.unwrap_or(to).max(from),
+        (None, None) => start..=end,
         (None, Some(noticed)) => {
             let noticed = noticed.clamp(start, end);
             let early = noticed - BEFORE_NOTICED * (noticed - start);
-            (early, early..=noticed)
+            early..=noticed
         }
     };
-    let mut votes: Vec<Vote> =
-        series.iter().filter_map(|one| excursion(&one.points, past)).collect();
+    let mut votes: Vec<Vote> = series.iter().filter_map(|one| excursion(&one.points)).collect();
     votes.retain(|vote| window.contains(&vote.at));
     let near = NEIGHBOURHOOD * (end - start);
     let support = |at: f64| -> f64 {
@@ -79,33 +74,16 @@ fn span(series: &[Series]) -> Option<(f64, f64)> {
     })
 }
 
-fn excursion(points: &[(f64, f64)], past: f64) -> Option<Vote> {
+fn excursion(points: &[(f64, f64)]) -> Option<Vote> {
     let finite = |p: &&(f64, f64)| p.0.is_finite() && p.1.is_finite();
     let mut points: Vec<(f64, f64)> = points.iter().filter(finite).copied().collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let before: Vec<f64> = points.iter().filter(|p| p.0 < past).map(|p| p.1).collect();
-    let normal = shift::normal(&before)?;
-    let spread = if normal.spread > 0.0 { normal.spread } else { 1.0 };
-    let deviation = |p: &(f64, f64)| ((p.1 - normal.level) / spread).clamp(-MOST, MOST);
-    let up = largest(points.iter().map(|p| deviation(p) - ALLOWANCE));
-    let down = largest(points.iter().map(|p| -deviation(p) - ALLOWANCE));
-    let (from, sum) = if up.1 >= down.1 { up } else { down };
-    (sum > MOST).then(|| Vote { at: points[from].0, weight: sum.ln() })
-}
-
-/// Beginning and sum of the stretch with the greatest sum.
-fn largest(values: impl Iterator<Item = f64>) -> (usize, f64) {
-    let (mut best, mut from, mut sum) = ((0, 0.0), 0, 0.0_f64);
-    for (at, value) in values.enumerate() {
-        if sum <= 0.0 {
-            (from, sum) = (at, 0.0);
-        }
-        sum += value;
-        if sum > best.1 {
-            best = (from, sum);
-        }
-    }
-    best
+    let values: Vec<Option<f64>> = points.iter().map(|p| Some(p.1)).collect();
+    let how = Sensitivity { relative: 0.0, ..Sensitivity::default() };
+    let found = bound::bound(&values, Direction::Both, &how)?;
+    let lasted = found.to.unwrap_or(points.len()) - found.from;
+    let weight = (found.score.min(MOST) * lasted as f64).ln();
+    Some(Vote { at: points.get(found.from)?.0, weight })
 }
 
 #[cfg(test)]
