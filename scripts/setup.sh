@@ -29,6 +29,7 @@ lab|ip|iproute2|network namespaces and links of the lab
 lab|iptables|iptables|the service address of the lab (DNAT)
 lab|nft|nftables|rule changes that the lab injects
 lab|conntrack|conntrack|a full connection table, injected by the lab
+lab|ethtool|ethtool|offloads of cables that tests switch
 lab|sysctl|procps|settings inside namespaces of the lab
 lab|nginx|nginx-light|a real web server to observe
 lab|redis-server|redis-server|a real cache to observe

@@ -1,5 +1,6 @@
 //! `taproot trace`: where a packet went, where it died, and why.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,8 @@ use taproot_kube::Resolver;
 use taproot_model::Step;
 use taproot_probes::trace::{Event, Options, Tracer};
 use taproot_trace::filter::{Expr, Side};
-use taproot_trace::{Namespaces, Trace, judge, render};
+use taproot_trace::judge::Verdict;
+use taproot_trace::{Namespaces, Trace, diff, expect, judge, pcapng, render};
 
 use crate::trace_names::{ClusterNames, Scene};
 use crate::{live, units};
@@ -52,9 +54,13 @@ pub(crate) struct TraceArgs {
     /// Output form.
     #[arg(short, long, value_enum, default_value_t)]
     output: TraceForm,
-    /// Also tell the other outcomes.
+    /// Also tell the other outcomes, and the way that the configuration lets expect.
     #[arg(long)]
     explain: bool,
+    /// Put a flow that works beside one that does not, and show where they part; the
+    /// filter has to take in both.
+    #[arg(long)]
+    diff: bool,
     /// Show every hop of the packet, not just twelve.
     #[arg(long)]
     all_hops: bool,
@@ -80,9 +86,14 @@ enum TraceForm {
     Text,
     /// A JSON object a line: paths, verdicts, a summary.
     Json,
+    /// Every hop's headers with what happened as a comment, for Wireshark.
+    Pcapng,
 }
 
 pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode> {
+    if args.output == TraceForm::Pcapng && std::io::stdout().is_terminal() {
+        bail!("-o pcapng is for programs: send it to a file, `> trace.pcapng`");
+    }
     // A filter that makes no sense is said before anything is looked for.
     let filter = Expr::parse(&args.filter.join(" "))?;
     let interrupted = live::interrupt_flag()?;
@@ -102,14 +113,37 @@ pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode> {
     }
     let trace = watch(tracer, args, &interrupted)?;
     let verdicts = judge::judge(&trace, &names, &namespaces);
+    print(args, &trace, &verdicts, &names, &namespaces)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the trace in the form that was asked for.
+fn print(
+    args: &TraceArgs,
+    trace: &Trace,
+    verdicts: &[Verdict],
+    names: &ClusterNames,
+    namespaces: &Namespaces,
+) -> Result<()> {
+    let compared = args.diff.then(|| diff::diff(trace));
+    let expected = match verdicts.first().and_then(|verdict| verdict.path) {
+        Some(path) if args.explain => {
+            let path = expect::question(trace, path);
+            expect::expectations(trace, path, &namespaces.on(&trace.paths[path]))
+        }
+        _ => Vec::new(),
+    };
+    let beside = render::Beside { expected: &expected, diff: compared.as_ref() };
     match args.output {
-        TraceForm::Json => print!("{}", render::json_lines(&trace, &verdicts, &names)?),
+        TraceForm::Json => print!("{}", render::json_lines(trace, verdicts, names, beside)?),
         TraceForm::Text => {
             let style = render::Style { all_hops: args.all_hops, explain: args.explain };
-            print!("{}", render::text(&trace, &verdicts, &names, style));
+            print!("{}", render::text(trace, verdicts, names, style, beside));
         }
+        TraceForm::Pcapng => pcapng::write(std::io::stdout().lock(), trace, verdicts, names)
+            .context("the pcapng cannot be written")?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// The filter with what pod, service and namespace add to it.

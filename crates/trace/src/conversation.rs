@@ -1,7 +1,7 @@
 //! Which packets belong together: one conversation under all its tuples.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use taproot_model::Tuple;
 use taproot_probes::trace::Event;
@@ -21,12 +21,35 @@ impl Ends {
     }
 }
 
+/// A datagram that goes in pieces: what they have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Datagram {
+    from: IpAddr,
+    to: IpAddr,
+    protocol: u8,
+    ip_id: u16,
+}
+
+impl Datagram {
+    fn of(event: &Event) -> Self {
+        let tuple = &event.hop.tuple;
+        Self {
+            from: tuple.source.ip(),
+            to: tuple.destination.ip(),
+            protocol: tuple.protocol,
+            ip_id: event.hop.id.ip_id,
+        }
+    }
+}
+
 /// Conversations by number. A translated one has several tuples; conntrack says
 /// which are one, and they are merged then, also when the legs came first.
 #[derive(Debug, Default)]
 pub(crate) struct Conversations {
     by_ends: HashMap<Ends, usize>,
     by_cookie: HashMap<u64, usize>,
+    /// By the first piece, which is the only one with ports.
+    by_datagram: HashMap<Datagram, usize>,
     /// The number that stands for each; its own where it was not merged.
     parent: Vec<usize>,
 }
@@ -34,6 +57,9 @@ pub(crate) struct Conversations {
 impl Conversations {
     /// Takes in what an event says about tuples that are one.
     pub(crate) fn learn(&mut self, event: &Event) {
+        if event.fragment.is_some_and(|at| at > 0) {
+            return;
+        }
         let this = self.number(&event.hop.tuple);
         if event.translated
             && let (Some(original), Some(reply)) = (&event.hop.original, &event.reply)
@@ -41,6 +67,9 @@ impl Conversations {
             let (original, reply) = (self.number(original), self.number(reply));
             self.merge(original, reply);
             self.merge(original, this);
+        }
+        if event.fragment.is_some() {
+            self.by_datagram.insert(Datagram::of(event), this);
         }
         let cookie = event.hop.socket.as_ref().map_or(0, |socket| socket.cookie);
         // A socket that is being closed has lost its port.
@@ -51,6 +80,11 @@ impl Conversations {
 
     /// The conversation of an event.
     pub(crate) fn of(&mut self, event: &Event) -> usize {
+        if event.fragment.is_some_and(|at| at > 0)
+            && let Some(&known) = self.by_datagram.get(&Datagram::of(event))
+        {
+            return self.root(known);
+        }
         let cookie = event.hop.socket.as_ref().map_or(0, |socket| socket.cookie);
         if event.hop.tuple.source.port() == 0
             && let Some(&known) = self.by_cookie.get(&cookie)

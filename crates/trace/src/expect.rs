@@ -27,7 +27,9 @@ use crate::words;
 pub struct Expectation {
     /// The namespace's inode.
     pub netns: u32,
-    /// Index of the packet's first hop there.
+    /// Index of the packet's path.
+    pub path: usize,
+    /// Index of its first hop there.
     pub hop: usize,
     /// What is decided on the way, and how it ends, in words.
     pub expected: Vec<String>,
@@ -60,7 +62,8 @@ pub fn expectations(trace: &Trace, path: usize, states: &[NetState]) -> Vec<Expe
     let Some(shown) = trace.paths.get(path).filter(|_| begins(trace, path)) else {
         return Vec::new();
     };
-    visits(shown).into_iter().filter_map(|visit| of_visit(shown, visit, states)).collect()
+    let found = visits(shown).into_iter().filter_map(|visit| of_visit(shown, visit, states));
+    found.map(|expectation| Expectation { path, ..expectation }).collect()
 }
 
 /// The packet that began the conversation of a path: the path itself, or the first.
@@ -139,6 +142,7 @@ fn of_visit(path: &Path, visit: Range<usize>, states: &[NetState]) -> Option<Exp
     let certain = agrees == Some(true) || way.doubts.is_empty();
     Some(Expectation {
         netns,
+        path: 0,
         hop: visit.start,
         expected: told(&way),
         observed: match seen {

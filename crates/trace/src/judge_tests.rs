@@ -3,7 +3,7 @@ use taproot_probes::trace::Account;
 
 use super::*;
 use crate::Plain;
-use crate::render::{self, Style};
+use crate::render::{self, Beside, Style};
 use crate::testing::{A, B, hop, sent};
 
 fn dropped(reason: &str) -> Step {
@@ -47,7 +47,7 @@ fn a_drop_is_worse_than_what_passed_and_is_told_first() {
     assert_eq!(verdicts[0].outcome, Outcome::Dropped);
     let head = &verdicts[0].headline;
     assert!(head.contains("at cni0: NETFILTER_DROP in FORWARD, by nf_hook_slow"), "{head}");
-    let text = render::text(&trace, &verdicts, &Plain, Style::default());
+    let text = render::text(&trace, &verdicts, &Plain, Style::default(), Beside::default());
     assert!(text.contains("is sent out of eth0"), "{text}");
     assert!(text.contains("1 other outcomes"), "{text}");
 }
@@ -120,7 +120,7 @@ fn a_long_way_is_cut_to_twelve_lines_and_all_on_request() {
     }
     let (trace, verdicts) = verdicts(events);
     let count = |style| {
-        let text = render::text(&trace, &verdicts, &Plain, style);
+        let text = render::text(&trace, &verdicts, &Plain, style, Beside::default());
         text.lines().filter(|line| line.contains(" ms  ") || line.contains("more hops")).count()
     };
     assert_eq!(count(Style::default()), 12);
@@ -130,7 +130,9 @@ fn a_long_way_is_cut_to_twelve_lines_and_all_on_request() {
 #[test]
 fn every_json_line_has_a_version_and_a_kind() {
     let (trace, verdicts) = verdicts(vec![sent(10), hop(20, dropped("NO_SOCKET"), B, "eth0")]);
-    let text = render::json_lines(&trace, &verdicts, &Plain).expect("writable");
+    let compared = crate::diff::diff(&trace);
+    let beside = Beside { diff: Some(&compared), ..Beside::default() };
+    let text = render::json_lines(&trace, &verdicts, &Plain, beside).expect("writable");
     let kinds: Vec<String> = text
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
@@ -139,5 +141,5 @@ fn every_json_line_has_a_version_and_a_kind() {
             value["kind"].as_str().expect("a kind").to_owned()
         })
         .collect();
-    assert_eq!(kinds, ["path", "verdict", "summary"]);
+    assert_eq!(kinds, ["path", "verdict", "diff", "summary"]);
 }

@@ -12,6 +12,9 @@ use crate::conversation::Conversations;
 /// A route lookup of a system call belongs to the packet that follows it so soon.
 const LOOKUP_TO_PACKET: Duration = Duration::from_millis(5);
 
+/// Flags of the last of joined segments: FIN and PSH.
+const LAST_FLAGS: u8 = 0x09;
+
 /// The way of one packet. A packet that TCP sends again has a path of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Path {
@@ -46,6 +49,10 @@ pub struct Trace {
 }
 
 /// What tells a packet from the others of its conversation; translation leaves it.
+///
+/// Where there is an identification, the length says no more, and changes: pieces of a
+/// datagram are put together and cut again, devices join segments and split them. The
+/// first segment's identification and number stay, its last flags do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Print {
     conversation: usize,
@@ -187,13 +194,17 @@ impl Maker {
 
     fn print(&mut self, event: &Event) -> Print {
         let (tuple, id) = (&event.hop.tuple, &event.hop.id);
+        let (length, flags) = match id.ip_id {
+            0 => (tuple.length, tuple.tcp_flags),
+            _ => (0, tuple.tcp_flags & !LAST_FLAGS),
+        };
         Print {
             conversation: self.conversations.of(event),
             sequence: id.sequence,
             acknowledgement: id.acknowledgement,
             ip_id: id.ip_id,
-            length: tuple.length,
-            tcp_flags: tuple.tcp_flags,
+            length,
+            tcp_flags: flags,
             icmp: tuple.icmp,
         }
     }
@@ -210,10 +221,12 @@ impl Maker {
         let been_elsewhere = |known: &Event| {
             has_packet(&known.hop) && known.hop.place.netns != event.hop.place.netns
         };
-        if event.own_socket && event.hop.step == Step::Queued && hops.iter().any(been_elsewhere) {
+        let is_first = event.own_socket && event.fragment.is_none_or(|at| at == 0);
+        if is_first && event.hop.step == Step::Queued && hops.iter().any(been_elsewhere) {
             return true;
         }
-        hops.iter().any(|known| {
+        // Pieces of one datagram follow each other.
+        hops.iter().filter(|known| known.fragment == event.fragment).any(|known| {
             let (known, new) = (&known.hop, &event.hop);
             std::mem::discriminant(&known.step) == std::mem::discriminant(&new.step)
                 && known.place == new.place

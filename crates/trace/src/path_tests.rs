@@ -40,6 +40,45 @@ fn the_rest_of_an_earlier_packet_is_not_the_beginning_of_the_one_sent_again() {
 }
 
 #[test]
+fn pieces_and_the_whole_are_one_packet() {
+    let piece = |at, fragment, length: u16, device: &str| {
+        let mut event = Event { fragment, ..hop(at, Step::Received, B, device) };
+        event.hop.tuple.protocol = 17;
+        event.hop.tuple.tcp_flags = 0;
+        event.hop.tuple.length = length;
+        if fragment.is_some_and(|at| at > 0) {
+            event.hop.tuple.source.set_port(0);
+            event.hop.tuple.destination.set_port(0);
+        }
+        event
+    };
+    let trace = assemble(vec![
+        piece(10, Some(0), 1500, "eth0"),
+        piece(11, Some(1480), 620, "eth0"),
+        piece(20, None, 2100, "br0"),
+    ]);
+    assert_eq!((trace.paths.len(), trace.conversations.len()), (1, 1), "{trace:#?}");
+    assert_eq!(trace.paths[0].hops.len(), 3);
+}
+
+#[test]
+fn joined_segments_go_on_as_the_first() {
+    let segment = |at, id, sequence, flags, length, device: &str| {
+        let mut event = hop(at, Step::Received, B, device);
+        (event.hop.id.ip_id, event.hop.id.sequence) = (id, sequence);
+        (event.hop.tuple.tcp_flags, event.hop.tuple.length) = (flags, length);
+        event
+    };
+    let trace = assemble(vec![
+        segment(10, 7, 100, 0x10, 1500, "eth0"),
+        segment(11, 8, 1548, 0x18, 900, "eth0"),
+        segment(20, 7, 100, 0x18, 2348, "br0"),
+    ]);
+    let hops: Vec<usize> = trace.paths.iter().map(|path| path.hops.len()).collect();
+    assert_eq!(hops, [2, 1]);
+}
+
+#[test]
 fn a_circle_is_one_packet_with_fewer_hops_left() {
     let mut second = hop(30, Step::Received, B, "eth0");
     second.hop.tuple.ttl = 62;

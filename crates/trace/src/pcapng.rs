@@ -169,7 +169,9 @@ fn headers(event: &Event) -> Vec<u8> {
             let mut header = vec![0x45, 0];
             header.extend(length.to_be_bytes());
             header.extend(event.hop.id.ip_id.to_be_bytes());
-            header.extend([0, 0, tuple.ttl, tuple.protocol, 0, 0]);
+            // In units of eight bytes. Whether more follow is not known.
+            header.extend((event.fragment.unwrap_or(0) / 8).to_be_bytes());
+            header.extend([tuple.ttl, tuple.protocol, 0, 0]);
             header.extend(from.octets());
             header.extend(to.octets());
             let sum = checksum(&header);
@@ -199,7 +201,7 @@ fn as_v6(address: IpAddr) -> [u8; 16] {
 fn transport(event: &Event) -> (Vec<u8>, u16) {
     let (tuple, id) = (&event.hop.tuple, &event.hop.id);
     let mut out = Vec::new();
-    if event.fragment {
+    if is_later_piece(event) {
         return (out, 0);
     }
     let ports = || [tuple.source.port().to_be_bytes(), tuple.destination.port().to_be_bytes()];
@@ -224,6 +226,11 @@ fn transport(event: &Event) -> (Vec<u8>, u16) {
     }
     let length = out.len() as u16;
     (out, length)
+}
+
+/// Without a transport header of its own.
+fn is_later_piece(event: &Event) -> bool {
+    event.fragment.is_some_and(|at| at > 0)
 }
 
 fn ip_header(tuple: &Tuple) -> u16 {

@@ -110,6 +110,6 @@ fn other_protocols_and_versions_have_their_headers() {
     });
     assert_eq!((six[0], six[4..8].to_vec(), six.len()), (0x60, vec![0, 40, 6, 64], 60));
     assert_eq!((six[23], six[39]), (1, 2));
-    let fragment = Event { fragment: true, ..sent(1) };
+    let fragment = Event { fragment: Some(1480), ..sent(1) };
     assert_eq!(headers(&fragment).len(), 20, "a later fragment has no ports");
 }

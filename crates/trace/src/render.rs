@@ -6,6 +6,8 @@ use serde::Serialize;
 use taproot_model::{Hop, Step, Tuple};
 use taproot_probes::trace::{Account, Event};
 
+use crate::diff::{self, Diff};
+use crate::expect::{self, Expectation};
 use crate::judge::{Outcome, Verdict};
 use crate::names::{self, Names};
 use crate::path::{Path, Trace};
@@ -32,14 +34,34 @@ pub struct Style {
     pub explain: bool,
 }
 
+/// What is told beside the verdicts, on request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// The expected way of the first verdict's packet.
+    pub expected: &'a [Expectation],
+    /// A flow that works and one that does not.
+    pub diff: Option<&'a Result<Diff, diff::Nothing>>,
+}
+
 /// One verdict with the path that shows it, and what else there was in a line.
-pub fn text(trace: &Trace, verdicts: &[Verdict], names: &dyn Names, style: Style) -> String {
+pub fn text(
+    trace: &Trace,
+    verdicts: &[Verdict],
+    names: &dyn Names,
+    style: Style,
+    beside: Beside<'_>,
+) -> String {
     let mut out = String::new();
     let Some((first, others)) = verdicts.split_first() else { return out };
     verdict(&mut out, first);
     if let Some(path) = first.path.and_then(|at| trace.paths.get(at)) {
         out.push('\n');
         hops(&mut out, path, names, style);
+    }
+    out.push_str(&expect::text(beside.expected, names));
+    if let Some(compared) = beside.diff {
+        out.push('\n');
+        out.push_str(&diff::text(trace, compared, names));
     }
     if style.explain && !others.is_empty() {
         out.push_str("\nAlso seen:\n");
@@ -224,6 +246,25 @@ struct VerdictLine<'a> {
 }
 
 #[derive(Serialize)]
+struct ExpectedLine<'a> {
+    schema_version: u32,
+    kind: &'static str,
+    owner: Option<String>,
+    #[serde(flatten)]
+    expectation: &'a Expectation,
+}
+
+#[derive(Serialize)]
+struct DiffLine<'a> {
+    schema_version: u32,
+    kind: &'static str,
+    #[serde(flatten)]
+    parting: Option<&'a Diff>,
+    /// Why there is none.
+    nothing: Option<String>,
+}
+
+#[derive(Serialize)]
 struct SummaryLine {
     schema_version: u32,
     kind: &'static str,
@@ -238,7 +279,7 @@ struct SummaryLine {
     legs_full: u64,
 }
 
-/// JSON, an object a line: every path, every verdict, one summary.
+/// JSON, an object a line: every path, every verdict, what is beside, one summary.
 ///
 /// # Errors
 /// When something cannot be written as JSON, which is a mistake of this program.
@@ -246,6 +287,7 @@ pub fn json_lines(
     trace: &Trace,
     verdicts: &[Verdict],
     names: &dyn Names,
+    beside: Beside<'_>,
 ) -> serde_json::Result<String> {
     let mut out = String::new();
     for (number, path) in trace.paths.iter().enumerate() {
@@ -265,6 +307,7 @@ pub fn json_lines(
         out.push_str(&serde_json::to_string(&line)?);
         out.push('\n');
     }
+    beside_lines(&mut out, names, beside)?;
     let account = &trace.account;
     let line = SummaryLine {
         schema_version: SCHEMA_VERSION,
@@ -282,6 +325,27 @@ pub fn json_lines(
     out.push_str(&serde_json::to_string(&line)?);
     out.push('\n');
     Ok(out)
+}
+
+fn beside_lines(out: &mut String, names: &dyn Names, beside: Beside<'_>) -> serde_json::Result<()> {
+    for expectation in beside.expected {
+        let owner = names.place(expectation.netns);
+        let kind = "expected";
+        let line = ExpectedLine { schema_version: SCHEMA_VERSION, kind, owner, expectation };
+        out.push_str(&serde_json::to_string(&line)?);
+        out.push('\n');
+    }
+    if let Some(compared) = beside.diff {
+        let line = DiffLine {
+            schema_version: SCHEMA_VERSION,
+            kind: "diff",
+            parting: compared.as_ref().ok(),
+            nothing: compared.as_ref().err().map(ToString::to_string),
+        };
+        out.push_str(&serde_json::to_string(&line)?);
+        out.push('\n');
+    }
+    Ok(())
 }
 
 fn hop_line<'a>(event: &'a Event, names: &dyn Names) -> HopLine<'a> {

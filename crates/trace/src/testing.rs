@@ -41,7 +41,7 @@ pub(crate) fn hop(at: u64, step: Step, netns: u32, device: &str) -> Event {
         translated: false,
         followed: false,
         own_socket: false,
-        fragment: false,
+        fragment: None,
         cpu: 0,
         mark: 0,
     }

@@ -18,6 +18,12 @@ struct {
 /* Events that one CPU may make in a second; 0: as many as there are. */
 const volatile u32 budget = 0;
 
+/*
+ * Set while all hooks are attached. Before and after, some of them would tell of a
+ * packet what looks like a way with holes.
+ */
+u32 armed = 0;
+
 /* These give the reader the types. */
 const struct trace_drop_event empty_drop_event = {};
 
@@ -45,7 +51,7 @@ static __always_inline void *reserve(u64 size, u64 now)
 	struct trace_counts *count = bpf_map_lookup_elem(&counts, &zero);
 	void *event;
 
-	if (!count)
+	if (!count || !armed)
 		return NULL;
 	__sync_fetch_and_add(&count->produced, 1);
 	if (!within_budget(count, now)) {
@@ -101,8 +107,7 @@ static __always_inline void fill_identity(struct trace_event *event, const struc
 	u32 words[2] = {};
 
 	event->ip_id = h->ip_id;
-	if (h->fragment & IP_OFFSET)
-		event->flags |= TRACE_FLAG_FRAGMENT;
+	event->fragment = h->fragment & (IP_MF | IP_OFFSET);
 	if (!h->l4)
 		return;
 	/* TCP: sequence and acknowledgement. ICMP: identifier and sequence. */

@@ -6,7 +6,7 @@ use taproot_model::{
     Direction, Drop, Hop, Name, Neighbour, PacketId, Place, Route, Socket, Step, Timestamp, Tuple,
 };
 
-use super::raw::{flag, step, tracked};
+use super::raw::{FRAGMENT_OFFSET, flag, step, tracked};
 use super::skeleton::types::{trace_event, trace_tuple};
 use super::symbols::{Symbols, netfilter_hook};
 use crate::flow::DropReasons;
@@ -30,8 +30,9 @@ pub struct Event {
     pub followed: bool,
     /// Whether a socket of the hop's own namespace sends it: its way begins here.
     pub own_socket: bool,
-    /// Whether it is a later fragment, without ports.
-    pub fragment: bool,
+    /// Where in its datagram it begins, bytes, if it is a piece of one; only the first
+    /// piece has ports.
+    pub fragment: Option<u16>,
     /// The CPU that saw it.
     pub cpu: u32,
     /// Firewall mark.
@@ -77,7 +78,7 @@ impl Decoder {
             id: PacketId {
                 skb: raw.skb,
                 head: raw.head,
-                ip_id: raw.ip_id as u16,
+                ip_id: raw.ip_id,
                 sequence: raw.sequence,
                 acknowledgement: raw.acknowledgement,
             },
@@ -95,7 +96,7 @@ impl Decoder {
             translated: raw.tracked & tracked::TRANSLATED != 0,
             followed: has(flag::FOLLOWED),
             own_socket: has(flag::OWN_SOCKET),
-            fragment: has(flag::FRAGMENT),
+            fragment: (raw.fragment != 0).then_some((raw.fragment & FRAGMENT_OFFSET) << 3),
             cpu: raw.cpu,
             mark: raw.mark,
         }

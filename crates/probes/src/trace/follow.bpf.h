@@ -21,6 +21,20 @@ struct {
 	__type(value, u8);
 } legs SEC(".maps");
 
+/* A datagram of interest that goes in pieces: only the first of them has ports. */
+struct datagram {
+	u32 source, destination;
+	u32 protocol;
+	u32 ip_id;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct datagram);
+	__type(value, u8);
+} datagrams SEC(".maps");
+
 /* Counts up when a leg is remembered; while it is 0, nobody looks for one. */
 u32 legs_made = 0;
 
@@ -91,6 +105,37 @@ static __always_inline bool is_leg(const struct headers *h)
 	       folded(h->field + TRACE_FIELD_DESTINATION), h->field[TRACE_FIELD_SOURCE_PORT],
 	       h->field[TRACE_FIELD_DESTINATION_PORT], h->field[TRACE_FIELD_PROTOCOL]);
 	return bpf_map_lookup_elem(&legs, &leg);
+}
+
+static __always_inline void datagram_of(struct datagram *datagram, const struct headers *h)
+{
+	datagram->source = h->field[TRACE_FIELD_SOURCE];
+	datagram->destination = h->field[TRACE_FIELD_DESTINATION];
+	datagram->protocol = h->field[TRACE_FIELD_PROTOCOL];
+	datagram->ip_id = h->ip_id;
+}
+
+/* Whether it is a later piece of a datagram whose first one was of interest. */
+static __always_inline bool is_piece(const struct headers *h)
+{
+	struct datagram datagram;
+
+	if (!(h->fragment & IP_OFFSET))
+		return false;
+	datagram_of(&datagram, h);
+	return bpf_map_lookup_elem(&datagrams, &datagram);
+}
+
+static __always_inline void remember_pieces(const struct headers *h)
+{
+	struct datagram datagram;
+	u8 one = 1;
+
+	if ((h->fragment & (IP_MF | IP_OFFSET)) != IP_MF)
+		return;
+	datagram_of(&datagram, h);
+	/* The table gives up its oldest; what cannot be entered is shown as a path cut short. */
+	bpf_map_update_elem(&datagrams, &datagram, &one, BPF_ANY);
 }
 
 /* The packet's entry in the table of connections, with what it is there in the low bits. */

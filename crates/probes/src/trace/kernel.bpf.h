@@ -5,6 +5,7 @@
 
 #include "wire.bpf.h"
 
+#define IP_MF 0x2000
 #define IPPROTO_ICMP 1
 #define IPPROTO_IPIP 4
 #define IPPROTO_IPV6 41

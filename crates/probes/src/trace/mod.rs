@@ -109,7 +109,9 @@ impl Tracer {
         let ring = ring(&skel, &arrived, Decoder::new(reasons))?;
         let Attached { links, off: unattached } = attach_all(&skel, &[]);
         off.extend(unattached);
-        Ok(Self { skel, ring, arrived, delivered: 0, off, links })
+        let mut tracer = Self { skel, ring, arrived, delivered: 0, off, links };
+        tracer.arm(true);
+        Ok(tracer)
     }
 
     /// Programs that do not run here, and why; [`HOOKS`] says what is not seen then.
@@ -130,10 +132,18 @@ impl Tracer {
     /// Detaches every hook and hands out what is still in the ring. After this the
     /// [account](Self::account) is final.
     pub fn stop(&mut self) -> Result<Vec<Event>> {
+        self.arm(false);
         self.links.clear();
         // A program that was running when its link went may still be at it.
         std::thread::sleep(std::time::Duration::from_millis(10));
         self.poll()
+    }
+
+    /// Events are made only while all hooks are there.
+    fn arm(&mut self, armed: bool) {
+        if let Some(data) = self.skel.maps.bss_data.as_deref_mut() {
+            data.armed = u32::from(armed);
+        }
     }
 
     /// What became of the events so far.

@@ -126,13 +126,16 @@ static __always_inline bool tracked_wanted(struct look_at *it)
 static __always_inline bool matches(struct look_at *it, const u8 *inner, u16 protocol)
 {
 	fill_meta(it, &it->h);
-	if (evaluate(&it->h))
-		return true;
-	if (is_leg(&it->h) || tracked_wanted(it)) {
-		it->flags |= TRACE_FLAG_FOLLOWED;
+	if (evaluate(&it->h)) {
+		remember_pieces(&it->h);
 		return true;
 	}
-	return inner && inner_wanted(it, inner, protocol);
+	if (is_leg(&it->h) || tracked_wanted(it)) {
+		it->flags |= TRACE_FLAG_FOLLOWED;
+		remember_pieces(&it->h);
+		return true;
+	}
+	return is_piece(&it->h) || (inner && inner_wanted(it, inner, protocol));
 }
 
 static __always_inline bool v4_wanted(struct look_at *it)
@@ -250,6 +253,10 @@ static __always_inline void now_busy_with(struct look_at *it, const struct trace
 		return;
 	current = &cpu->current;
 	current->skb = (u64)it->skb;
+	current->time = event->time;
+	/* The socket that takes a datagram in pieces is told by the first one's ports. */
+	if (event->fragment & IP_OFFSET && current->ip_id == event->ip_id)
+		return;
 	current->source = folded(it->h.field + TRACE_FIELD_SOURCE);
 	current->destination = folded(it->h.field + TRACE_FIELD_DESTINATION);
 	current->netns = it->netns;
@@ -257,7 +264,6 @@ static __always_inline void now_busy_with(struct look_at *it, const struct trace
 	current->sequence = event->sequence;
 	current->acknowledgement = event->acknowledgement;
 	current->tuple = event->tuple;
-	current->time = event->time;
 }
 
 static __always_inline void begin_look(struct look_at *it, struct sk_buff *skb, enum where where)

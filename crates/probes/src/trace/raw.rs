@@ -46,8 +46,10 @@ pub(super) mod flag {
     pub(crate) const INNER: u32 = 2;
     pub(crate) const OWN_SOCKET: u32 = 4;
     pub(crate) const STACK: u32 = 8;
-    pub(crate) const FRAGMENT: u32 = 16;
 }
+
+/// `IP_OFFSET`.
+pub(super) const FRAGMENT_OFFSET: u16 = 0x1fff;
 
 /// `TRACE_TRACKED*`.
 pub(super) mod tracked {

@@ -92,7 +92,6 @@ struct trace_route {
 #define TRACE_FLAG_INNER 2    /* `tuple` is that of the packet inside a tunnel's, `outer` the tunnel's */
 #define TRACE_FLAG_OWN_SOCKET 4 /* a socket of this very namespace sends it */
 #define TRACE_FLAG_STACK 8    /* a trace_stack follows */
-#define TRACE_FLAG_FRAGMENT 16
 
 #define TRACE_TRACKED 1
 #define TRACE_TRACKED_TRANSLATED 2
@@ -117,7 +116,8 @@ struct trace_event {
 	__u32 pid;
 	__u32 sequence;
 	__u32 acknowledgement;
-	__u32 ip_id;
+	__u16 ip_id;
+	__u16 fragment; /* offset in units of 8 bytes, and IP_MF */
 	__u32 tracked; /* TRACE_TRACKED...; 0: conntrack does not know it */
 	char device[16];
 	char command[16];
