@@ -20,7 +20,8 @@ pub(super) struct Figure {
     pub(super) noise: Option<f64>,
     /// Most that is allowed.
     pub(super) target: Option<f64>,
-    /// Whether it is kept: the value for a target, the ratio for noise.
+    /// Whether it is kept: the value for a target (the ratio, where it is of that), the
+    /// ratio for noise.
     pub(super) kept: Option<bool>,
     /// BPF programs only: runs per request, nanoseconds a run.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +75,13 @@ impl Figure {
         self
     }
 
+    /// Judges the ratio.
+    pub(super) fn ratio_at_most(mut self, target: f64) -> Self {
+        self.target = Some(target);
+        self.kept = self.ratio.map(|ratio| ratio <= target);
+        self
+    }
+
     /// Judges the ratio: may the difference be noise?
     pub(super) fn within_noise(mut self) -> Self {
         self.kept = self.ratio.zip(self.noise).map(|(ratio, noise)| (ratio - 1.0).abs() <= noise);
@@ -124,6 +132,9 @@ mod tests {
     fn a_difference_beyond_the_noise_is_told() {
         let figure = Figure::compared("x", "us", &[(13.0, 10.0), (13.0, 10.1)]).within_noise();
         assert_eq!(figure.kept, Some(false));
+        let figure = Figure::compared("x", "us", &[(13.0, 10.0)]);
+        assert_eq!(figure.clone().ratio_at_most(1.2).kept, Some(false));
+        assert_eq!(figure.ratio_at_most(1.3).kept, Some(true));
         assert_eq!(Figure::alone("x", "us", &[5.5]).at_most(5.0).kept, Some(false));
         assert_eq!(Figure::alone("x", "us", &[5.0]).at_most(5.0).kept, Some(true));
     }

@@ -202,12 +202,12 @@ fn require() -> Result<()> {
     Ok(())
 }
 
-fn installed(tool: &str) -> bool {
+pub(super) fn installed(tool: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(tool).is_file())
 }
 
-fn lock() -> Result<File> {
+pub(super) fn lock() -> Result<File> {
     let path = "/run/taproot-bench.lock";
     let file = File::create(path).with_context(|| format!("making {path}"))?;
     match file.try_lock() {
@@ -227,7 +227,7 @@ pub(super) fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn run(words: &[&str]) -> Result<()> {
+pub(super) fn run(words: &[&str]) -> Result<()> {
     let [program, args @ ..] = words else { return Ok(()) };
     let out =
         Command::new(program).args(args).output().with_context(|| format!("running {program}"))?;
