@@ -102,7 +102,8 @@ static __always_inline void fill_tuple(struct trace_tuple *to, const struct head
 }
 
 /* What tells this packet from others of its connection. */
-static __always_inline void fill_identity(struct trace_event *event, const struct headers *h)
+static __always_inline void fill_identity(struct trace_event *event, const struct headers *h,
+					  const u8 *ip)
 {
 	u32 words[2] = {};
 
@@ -111,7 +112,7 @@ static __always_inline void fill_identity(struct trace_event *event, const struc
 	if (!h->l4)
 		return;
 	/* TCP: sequence and acknowledgement. ICMP: identifier and sequence. */
-	bpf_probe_read_kernel(words, sizeof(words), h->l4 + 4);
+	bpf_probe_read_kernel(words, sizeof(words), ip + h->l4 + 4);
 	if (h->field[TRACE_FIELD_PROTOCOL] == IPPROTO_TCP) {
 		event->sequence = bpf_ntohl(words[0]);
 		event->acknowledgement = bpf_ntohl(words[1]);

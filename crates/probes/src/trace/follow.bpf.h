@@ -95,16 +95,16 @@ static __always_inline void leg_of(struct leg *leg, u32 source, u32 destination,
 	leg->protocol = protocol;
 }
 
-static __always_inline bool is_leg(const struct headers *h)
+__noinline int is_leg(const struct headers *h)
 {
 	struct leg leg;
 
-	if (!legs_made)
-		return false;
+	if (!h || !legs_made)
+		return 0;
 	leg_of(&leg, folded(h->field + TRACE_FIELD_SOURCE),
 	       folded(h->field + TRACE_FIELD_DESTINATION), h->field[TRACE_FIELD_SOURCE_PORT],
 	       h->field[TRACE_FIELD_DESTINATION_PORT], h->field[TRACE_FIELD_PROTOCOL]);
-	return bpf_map_lookup_elem(&legs, &leg);
+	return !!bpf_map_lookup_elem(&legs, &leg);
 }
 
 static __always_inline void datagram_of(struct datagram *datagram, const struct headers *h)
@@ -136,6 +136,29 @@ static __always_inline void remember_pieces(const struct headers *h)
 	datagram_of(&datagram, h);
 	/* The table gives up its oldest; what cannot be entered is shown as a path cut short. */
 	bpf_map_update_elem(&datagrams, &datagram, &one, BPF_ANY);
+}
+
+/* How a packet's own headers match. */
+enum matched {
+	NOT_MATCHED,
+	BY_FILTER,
+	BY_LEG,
+};
+
+__noinline int matches_headers(const struct headers *h)
+{
+	int how = NOT_MATCHED;
+
+	if (!h)
+		return NOT_MATCHED;
+	if (evaluate(h))
+		how = BY_FILTER;
+	else if (is_leg(h))
+		how = BY_LEG;
+	else
+		return is_piece(h) ? BY_FILTER : NOT_MATCHED;
+	remember_pieces(h);
+	return how;
 }
 
 /* The packet's entry in the table of connections, with what it is there in the low bits. */
@@ -254,8 +277,12 @@ static __always_inline bool matches_side(struct headers *h, const void *from)
 }
 
 /* The filter asked of what the packet was, or of the answer to it. */
-static __always_inline bool matches_tracked(struct headers *h, struct nf_conn *ct)
+__noinline int matches_tracked(struct headers *h, u64 nfct)
 {
+	struct nf_conn *ct = connection(nfct);
+
+	if (!h || !is_translated(nfct))
+		return 0;
 	return matches_side(h, ORIGINAL_OF(ct)) || matches_side(h, REPLY_OF(ct));
 }
 

@@ -14,7 +14,7 @@ const volatile bool asks_flags = false;
 /* One packet's headers, read once for each hop. */
 struct headers {
 	u32 field[TRACE_FIELDS];
-	const u8 *l4;	/* where the transport's header begins; NULL: not known */
+	u32 l4;		/* bytes before the transport's header; 0: not known */
 	u16 ip_id;
 	u16 fragment;	/* host order, with the flags */
 };
@@ -26,6 +26,12 @@ union start {
 		struct iphdr ip;
 		u16 ports[2]; /* where the header has no options */
 	};
+};
+
+/* The same of IPv6, up to the ports. */
+struct start_v6 {
+	struct ipv6hdr ip;
+	u16 ports[2];
 };
 
 static __always_inline bool read_start(union start *to, const u8 *ip)
@@ -63,33 +69,24 @@ static __always_inline void fill_transport(struct headers *h, u16 first, u16 sec
 	}
 }
 
-static __always_inline void read_transport(struct headers *h, const u8 *l4)
-{
-	const struct udphdr *header;
-	struct udphdr copy;
-
-	h->l4 = l4;
-	if (look(header, udphdr, l4, copy))
-		fill_transport(h, header->source, header->destination);
-}
-
 /* The flags of TCP are the low byte of the word at 12. */
-static __always_inline void read_flags(struct headers *h)
+static __always_inline void read_flags(struct headers *h, const u8 *ip)
 {
 	const struct udphdr *header;
 	struct udphdr copy;
 
 	if (h->l4 && h->field[TRACE_FIELD_PROTOCOL] == IPPROTO_TCP &&
-	    look(header, udphdr, h->l4 + 12, copy))
+	    look(header, udphdr, ip + h->l4 + 12, copy))
 		h->field[TRACE_FIELD_TCP_FLAGS] = bpf_ntohs(header->source) & 0xff;
 }
 
-static __always_inline bool fill_v4(struct headers *h, const u8 *at, const union start *start)
+/* 0 where it is no IPv4; transport headers behind options are not looked at. */
+__noinline int fill_v4(struct headers *h, const union start *start)
 {
 	const struct iphdr *ip = &start->ip;
 
-	if ((ip->version_length >> 4) != 4)
-		return false;
+	if (!h || !start || (ip->version_length >> 4) != 4)
+		return 0;
 	h->field[TRACE_FIELD_ETHERTYPE] = ETH_P_IP;
 	h->field[TRACE_FIELD_FAMILY] = 4;
 	h->field[TRACE_FIELD_PROTOCOL] = ip->protocol;
@@ -100,37 +97,52 @@ static __always_inline bool fill_v4(struct headers *h, const u8 *at, const union
 	h->ip_id = bpf_ntohs(ip->id);
 	h->fragment = bpf_ntohs(ip->fragment);
 	if (h->fragment & IP_OFFSET)
-		return true;
-	if (ip->version_length == 0x45) {
-		h->l4 = at + sizeof(*ip);
+		return 1;
+	h->l4 = (ip->version_length & 15) * 4;
+	if (h->l4 == sizeof(*ip))
 		fill_transport(h, start->ports[0], start->ports[1]);
-	} else {
-		read_transport(h, at + (ip->version_length & 15) * 4);
+	return 1;
+}
+
+__noinline int fill_v6(struct headers *h, const struct start_v6 *start)
+{
+	const struct ipv6hdr *ip = &start->ip;
+
+	if (!h || !start)
+		return 0;
+	h->field[TRACE_FIELD_ETHERTYPE] = ETH_P_IPV6;
+	h->field[TRACE_FIELD_FAMILY] = 6;
+	h->field[TRACE_FIELD_PROTOCOL] = ip->next;
+	for (int i = 0; i < 4; i++) {
+		h->field[TRACE_FIELD_SOURCE + i] = bpf_ntohl(ip->source[i]);
+		h->field[TRACE_FIELD_DESTINATION + i] = bpf_ntohl(ip->destination[i]);
 	}
+	h->field[TRACE_FIELD_LENGTH] = bpf_ntohs(ip->payload) + sizeof(*ip);
+	h->field[TRACE_FIELD_TTL] = ip->hops;
+	h->l4 = sizeof(*ip);
+	fill_transport(h, start->ports[0], start->ports[1]);
+	return 1;
+}
+
+/* What the packet's beginning does not hold. */
+static __always_inline void read_rest(struct headers *h, const u8 *ip)
+{
+	u16 ports[2];
+
+	if (h->field[TRACE_FIELD_FAMILY] == 4 && h->l4 > sizeof(struct iphdr) &&
+	    !bpf_probe_read_kernel(ports, sizeof(ports), ip + h->l4))
+		fill_transport(h, ports[0], ports[1]);
 	if (asks_flags)
-		read_flags(h);
-	return true;
+		read_flags(h, ip);
 }
 
 static __always_inline bool read_v6(struct headers *h, const u8 *ip)
 {
-	const struct ipv6hdr *header;
-	struct ipv6hdr copy;
+	struct start_v6 start;
 
-	if (!look(header, ipv6hdr, ip, copy))
+	if (bpf_probe_read_kernel(&start, sizeof(start), ip) || !fill_v6(h, &start))
 		return false;
-	h->field[TRACE_FIELD_ETHERTYPE] = ETH_P_IPV6;
-	h->field[TRACE_FIELD_FAMILY] = 6;
-	h->field[TRACE_FIELD_PROTOCOL] = header->next;
-	for (int i = 0; i < 4; i++) {
-		h->field[TRACE_FIELD_SOURCE + i] = bpf_ntohl(header->source[i]);
-		h->field[TRACE_FIELD_DESTINATION + i] = bpf_ntohl(header->destination[i]);
-	}
-	h->field[TRACE_FIELD_LENGTH] = bpf_ntohs(header->payload) + sizeof(*header);
-	h->field[TRACE_FIELD_TTL] = header->hops;
-	read_transport(h, ip + sizeof(*header));
-	if (asks_flags)
-		read_flags(h);
+	read_rest(h, ip);
 	return true;
 }
 
@@ -139,11 +151,12 @@ static __always_inline bool read_headers(struct headers *h, const u8 *ip, u16 pr
 {
 	union start start;
 
-	if (protocol == bpf_htons(ETH_P_IP))
-		return read_start(&start, ip) && fill_v4(h, ip, &start);
 	if (protocol == bpf_htons(ETH_P_IPV6))
 		return read_v6(h, ip);
-	return false;
+	if (protocol != bpf_htons(ETH_P_IP) || !read_start(&start, ip) || !fill_v4(h, &start))
+		return false;
+	read_rest(h, ip);
+	return true;
 }
 
 static __always_inline bool is_vxlan(u32 port)
@@ -151,11 +164,12 @@ static __always_inline bool is_vxlan(u32 port)
 	return port == PORT_VXLAN || port == PORT_VXLAN_LINUX;
 }
 
-/* The packet inside a tunnel's; NULL where this is no tunnel that is known. */
-static __always_inline const u8 *inside(const struct headers *h, u16 *protocol)
+/* The packet inside the tunnel's at `ip`; NULL where this is no tunnel that is known. */
+static __always_inline const u8 *inside(const struct headers *h, const u8 *ip, u16 *protocol)
 {
 	u32 outer = h->field[TRACE_FIELD_PROTOCOL];
 	u32 port = h->field[TRACE_FIELD_DESTINATION_PORT];
+	const u8 *l4 = ip + h->l4;
 	u32 options = 0;
 	u16 type = 0;
 
@@ -163,21 +177,21 @@ static __always_inline const u8 *inside(const struct headers *h, u16 *protocol)
 		return NULL;
 	if (outer == IPPROTO_IPIP || outer == IPPROTO_IPV6) {
 		*protocol = bpf_htons(outer == IPPROTO_IPIP ? ETH_P_IP : ETH_P_IPV6);
-		return h->l4;
+		return l4;
 	}
 	if (outer != IPPROTO_UDP || (!is_vxlan(port) && port != PORT_GENEVE))
 		return NULL;
 	if (port == PORT_GENEVE) {
 		u8 length = 0;
 
-		bpf_probe_read_kernel(&length, 1, h->l4 + sizeof(struct udphdr));
+		bpf_probe_read_kernel(&length, 1, l4 + sizeof(struct udphdr));
 		options = (length & 0x3f) * 4;
 	}
 	/* UDP, eight bytes of the tunnel, its options, and an Ethernet header. */
-	if (bpf_probe_read_kernel(&type, 2, h->l4 + 16 + options + 12))
+	if (bpf_probe_read_kernel(&type, 2, l4 + 16 + options + 12))
 		return NULL;
 	*protocol = type;
-	return h->l4 + 16 + options + 14;
+	return l4 + 16 + options + 14;
 }
 
 #endif

@@ -16,6 +16,7 @@ struct look_at {
 	struct sk_buff *skb;
 	struct sock *sk;	/* for AT_SOCKET and AT_READER; may be NULL */
 	const u8 *ip;		/* its IP header */
+	const u8 *inner_ip;	/* that of the packet inside a tunnel's; NULL: none */
 	struct net_device *dev; /* NULL: none, or the field holds something else */
 	struct headers h;
 	struct headers inner;
@@ -95,47 +96,29 @@ static __always_inline void fill_meta(struct look_at *it, struct headers *h)
 	h->field[TRACE_FIELD_MARK] = ((struct sk_buff___trace *)it->skb)->mark;
 }
 
-/* Whether the packet inside a tunnel's, which begins at `ip`, matches. */
-static __always_inline bool inner_wanted(struct look_at *it, const u8 *ip, u16 protocol)
-{
-	__builtin_memset(&it->inner, 0, sizeof(it->inner));
-	if (!read_headers(&it->inner, ip, protocol))
-		return false;
-	fill_meta(it, &it->inner);
-	if (evaluate(&it->inner)) {
-		it->flags |= TRACE_FLAG_INNER;
-		return true;
-	}
-	if (is_leg(&it->inner)) {
-		it->flags |= TRACE_FLAG_INNER | TRACE_FLAG_FOLLOWED;
-		return true;
-	}
-	return false;
-}
-
-/* Whether the packet's conversation matches by what it was before translation. */
-static __always_inline bool tracked_wanted(struct look_at *it)
-{
-	if (!is_translated(it->nfct))
-		return false;
-	it->inner = it->h;
-	return matches_tracked(&it->inner, connection(it->nfct));
-}
-
 /* Asks the filter by all names of the packet. */
-static __always_inline bool matches(struct look_at *it, const u8 *inner, u16 protocol)
+static __always_inline bool matches(struct look_at *it, u16 protocol)
 {
+	int how;
+
 	fill_meta(it, &it->h);
-	if (evaluate(&it->h)) {
-		remember_pieces(&it->h);
-		return true;
+	how = matches_headers(&it->h);
+	if (how == NOT_MATCHED && connection(it->nfct)) {
+		/* By what it was before translation, or by its answers. */
+		it->inner = it->h;
+		how = matches_tracked(&it->inner, it->nfct) ? BY_LEG : NOT_MATCHED;
 	}
-	if (is_leg(&it->h) || tracked_wanted(it)) {
+	if (how == NOT_MATCHED && it->inner_ip) {
+		__builtin_memset(&it->inner, 0, sizeof(it->inner));
+		if (!read_headers(&it->inner, it->inner_ip, protocol))
+			return false;
+		fill_meta(it, &it->inner);
+		how = matches_headers(&it->inner);
+		it->flags |= TRACE_FLAG_INNER;
+	}
+	if (how == BY_LEG)
 		it->flags |= TRACE_FLAG_FOLLOWED;
-		remember_pieces(&it->h);
-		return true;
-	}
-	return is_piece(&it->h) || (inner && inner_wanted(it, inner, protocol));
+	return how != NOT_MATCHED;
 }
 
 static __always_inline bool v4_wanted(struct look_at *it)
@@ -143,7 +126,6 @@ static __always_inline bool v4_wanted(struct look_at *it)
 	struct of_cpu *cpu = of_cpu();
 	union start start;
 	u16 protocol = 0;
-	const u8 *inner;
 	bool yes;
 	u8 ttl;
 
@@ -156,13 +138,14 @@ static __always_inline bool v4_wanted(struct look_at *it)
 	if (remembers && is_refused(cpu, &start, it->nfct))
 		return false;
 	__builtin_memset(&it->h, 0, sizeof(it->h));
-	if (!fill_v4(&it->h, it->ip, &start))
+	if (!fill_v4(&it->h, &start))
 		return false;
 	it->h.field[TRACE_FIELD_TTL] = ttl;
-	inner = inside(&it->h, &protocol);
-	yes = matches(it, inner, protocol);
+	read_rest(&it->h, it->ip);
+	it->inner_ip = inside(&it->h, it->ip, &protocol);
+	yes = matches(it, protocol);
 	/* A tunnel's packets look alike from outside. */
-	if (!yes && !inner)
+	if (!yes && !it->inner_ip)
 		refuse(cpu, &start, it->nfct);
 	else
 		cpu->refusal.word[0] = 0;
@@ -172,13 +155,12 @@ static __always_inline bool v4_wanted(struct look_at *it)
 static __always_inline bool v6_wanted(struct look_at *it)
 {
 	u16 protocol = 0;
-	const u8 *inner;
 
 	__builtin_memset(&it->h, 0, sizeof(it->h));
 	if (!read_v6(&it->h, it->ip))
 		return false;
-	inner = inside(&it->h, &protocol);
-	return matches(it, inner, protocol);
+	it->inner_ip = inside(&it->h, it->ip, &protocol);
+	return matches(it, protocol);
 }
 
 /* Reads the headers once and asks the filter; false: not of interest. */
@@ -221,8 +203,6 @@ static __always_inline void fill_packet(struct trace_event *event, struct look_a
 {
 	struct sk_buff___trace *more = (struct sk_buff___trace *)it->skb;
 
-	if (!asks_flags)
-		read_flags(it->flags & TRACE_FLAG_INNER ? &it->inner : &it->h);
 	event->skb = (u64)it->skb;
 	event->head = (u64)it->skb->head;
 	event->netns = it->netns;
@@ -235,12 +215,14 @@ static __always_inline void fill_packet(struct trace_event *event, struct look_a
 	}
 	fill_tracked(event, it->nfct);
 	if (it->flags & TRACE_FLAG_INNER) {
+		read_flags(&it->inner, it->inner_ip);
 		fill_tuple(&event->tuple, &it->inner);
 		fill_tuple(&event->outer, &it->h);
-		fill_identity(event, &it->inner);
+		fill_identity(event, &it->inner, it->inner_ip);
 	} else {
+		read_flags(&it->h, it->ip);
 		fill_tuple(&event->tuple, &it->h);
-		fill_identity(event, &it->h);
+		fill_identity(event, &it->h, it->ip);
 	}
 }
 
