@@ -17,11 +17,17 @@ use crate::{command, files};
 const INIT: &str = include_str!("init.sh");
 
 /// Dynamic programs of the host that live tests and the lab use, where installed.
-const TOOLS: [&str; 14] = [
+const TOOLS: [&str; 20] = [
     "ab",
+    "bash",
+    "bridge",
     "conntrack",
+    "ethtool",
     "ip",
     "iptables",
+    "iptables-legacy",
+    "iptables-legacy-save",
+    "iptables-nft-save",
     "iptables-restore",
     "iptables-save",
     "nft",

@@ -89,15 +89,26 @@ fn image(kernel: &Kernel, built: &Built, live: &[&Binary], scratch: &Path) -> Re
     for binary in live {
         image.program(&stripped(&binary.path, scratch)?, &binary.path)?;
         image.directory(&binary.folder);
-        copy_data(&mut image, &binary.folder.join("tests"))?;
+        copy_data(&mut image, &binary.folder.join("tests"), scratch)?;
         script += &lines_for(binary);
     }
     image.text("/taproot/command", &script, 0o755);
     Ok(image)
 }
 
-fn copy_data(image: &mut Image, folder: &Path) -> Result<()> {
+/// BPF programs among the data lie there compiled as well: a guest has no compiler.
+fn copy_data(image: &mut Image, folder: &Path, scratch: &Path) -> Result<()> {
     for path in files::walk(folder)? {
+        if let Some(stem) = path.to_str().and_then(|path| path.strip_suffix(".bpf.c")) {
+            let guest = PathBuf::from(format!("{stem}.o"));
+            let object = scratch.join(guest.file_name().unwrap_or_default());
+            let mut clang = Command::new("clang");
+            clang.args(["-O2", "-g", "-target", "bpf", "-c", "-o"]).arg(&object).arg(&path);
+            // Where that fails the test that wants it says so by name.
+            if command::output(&mut clang).is_ok() {
+                image.copy(&object, &guest)?;
+            }
+        }
         let source = path.extension().is_some_and(|extension| extension == "rs");
         if !source && fs::metadata(&path)?.len() <= LARGEST_DATA {
             image.copy(&path, &path)?;

@@ -34,6 +34,8 @@ pub(crate) struct Fault {
     pub(crate) group: Option<&'static str>,
     /// Programs that it takes beside those of every fault.
     pub(crate) needs: &'static [&'static str],
+    /// Whether it takes the BPF programs of the bed.
+    pub(crate) programs: bool,
     /// How kernels drop it: reason and function, any of these. Empty: not at all.
     pub(crate) kernel: &'static [(&'static str, &'static str)],
     /// The category to be named.
@@ -59,6 +61,7 @@ impl Fault {
         asked: None,
         group: None,
         needs: &[],
+        programs: false,
         kernel: &[],
         category: Category::Unknown,
         object: &[],
@@ -78,7 +81,10 @@ impl Fault {
             return Some("not root: run it with sudo or in a guest".to_owned());
         }
         let missing = missing_commands(&[TOOLS, self.needs].concat());
-        (!missing.is_empty()).then(|| format!("not installed: {}", missing.join(", ")))
+        if !missing.is_empty() {
+            return Some(format!("not installed: {}", missing.join(", ")));
+        }
+        crate::programs::obstacle().filter(|_| self.programs)
     }
 
     /// Makes the fault, sends the traffic, and compares what is said with the truth.

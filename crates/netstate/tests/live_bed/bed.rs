@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto};
 use taproot_netstate::{NetState, inside};
 
 /// How long a connection is tried.
@@ -115,6 +116,22 @@ impl Bed {
                 // A fault may refuse the packet at once: that is the point.
                 let _ = socket.send_to(&vec![b'x'; size], to);
             }
+        });
+    }
+
+    /// Sends a UDP packet from port 40000 whose checksum is wrong.
+    pub(crate) fn damaged_datagram(&self, who: &str, to: &str) {
+        let to: SocketAddr = to.parse().expect("an address");
+        let mut datagram = Vec::new();
+        for word in [40_000, to.port(), 12, 0x1234] {
+            datagram.extend(u16::to_be_bytes(word));
+        }
+        datagram.extend(b"abcd");
+        self.within(who, || {
+            let (family, udp) = (AddressFamily::INET, Some(ipproto::UDP));
+            let raw = rustix::net::socket(family, SocketType::RAW, udp).expect("root may");
+            let to = SocketAddr::new(to.ip(), 0);
+            rustix::net::sendto(&raw, &datagram, SendFlags::empty(), &to).expect("sent");
         });
     }
 }

@@ -25,27 +25,53 @@ impl Drop for Refusing {
     }
 }
 
-/// Compiles the programs to `drop.o` in a folder.
-pub(crate) fn compiled() -> TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/drop.bpf.c");
-    let status = Command::new("clang")
-        .args(["-O2", "-g", "-target", "bpf", "-c"])
-        .arg(source)
-        .arg("-o")
-        .arg(folder.path().join("drop.o"))
-        .status();
-    assert!(status.is_ok_and(|status| status.success()), "clang compiles");
-    folder
+/// The programs as an object file: compiled here, or beforehand where there is no
+/// compiler (a guest).
+pub(crate) struct Compiled {
+    folder: TempDir,
+}
+
+/// The source, and what was made of it for a guest.
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/drop.bpf.c")
+}
+
+fn made_before() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/drop.o")
+}
+
+/// Why there are no programs here.
+pub(crate) fn obstacle() -> Option<String> {
+    let there = made_before().is_file() || taproot_testkit::command_path("clang").is_some();
+    (!there).then(|| "not installed: clang".to_owned())
+}
+
+impl Compiled {
+    /// Makes the object file.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let object = folder.path().join("drop.o");
+        if fs::copy(made_before(), &object).is_err() {
+            let mut clang = Command::new("clang");
+            clang.args(["-O2", "-g", "-target", "bpf", "-c", "-o"]).arg(&object).arg(source());
+            assert!(clang.status().is_ok_and(|status| status.success()), "clang compiles");
+        }
+        Self { folder }
+    }
+
+    /// Where it lies.
+    pub(crate) fn object(&self) -> PathBuf {
+        self.folder.path().join("drop.o")
+    }
 }
 
 impl Bed {
     /// Sends a UDP packet (`address/port`) from a process whose control group
     /// refuses it.
     pub(crate) fn refused_control_group(&self, who: &str, to: &str) -> Refusing {
-        let folder = compiled();
+        let compiled = Compiled::new();
         let object = ObjectBuilder::default()
-            .open_file(folder.path().join("drop.o"))
+            .open_file(compiled.object())
             .and_then(libbpf_rs::OpenObject::load)
             .expect("loaded");
         let group = cgroup2().join(GROUP.trim_start_matches('/'));

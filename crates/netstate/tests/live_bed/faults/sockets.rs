@@ -60,14 +60,10 @@ faults! {
     bad_checksum => Fault {
         traffic: |bed| {
             let socket = bed.udp("pod1", "10.2.0.2:9000");
-            bed.run("client", "python3 -c \"
-import socket, struct
-raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, 17)
-raw.sendto(struct.pack('!HHHH', 40000, 9000, 12, 0x1234) + b'abcd', ('10.2.0.2', 0))\"");
+            bed.damaged_datagram("client", "10.2.0.2:9000");
             Box::new(socket)
         },
         packet: ("10.1.0.2:40000", "10.2.0.2:9000", UDP, 0, 63, 32),
-        needs: &["python3"],
         kernel: &[("UDP_CSUM", "__udp4_lib_rcv"), ("UDP_CSUM", "udp_queue_rcv_one_skb")],
         category: Category::Packet,
         object: &["UDP checksum of packets from 10.1.0.2"],

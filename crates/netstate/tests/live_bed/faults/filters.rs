@@ -4,7 +4,7 @@ use taproot_model::Category;
 
 use super::faults;
 use crate::fault::{Fault, SYN, TCP, UDP};
-use crate::programs::{GROUP, compiled};
+use crate::programs::{Compiled, GROUP};
 
 /// How kernels say that netfilter dropped a packet.
 const NETFILTER: &[(&str, &str)] =
@@ -133,12 +133,12 @@ faults! {
     xdp_drop => Fault {
         set_up: &[],
         traffic: |bed| {
-            let object = compiled();
-            let file = object.path().join("drop.o");
+            let object = Compiled::new();
+            let file = object.object();
             bed.run("node", &format!("ip link set dev c0 xdpgeneric obj {} sec xdp", file.display()));
             Box::new((bed.connect("client", "10.2.0.2:8080"), object))
         },
-        needs: &["clang"],
+        programs: true,
         kernel: &[("XDP", "do_xdp_generic"), ("NOT_SPECIFIED", "do_xdp_generic"), ("XDP", "netif_receive_generic_xdp"),
                   ("XDP", "__netif_receive_skb_core")],
         category: Category::Program,
@@ -150,12 +150,12 @@ faults! {
     xdp_drop_in_the_driver => Fault {
         set_up: &[],
         traffic: |bed| {
-            let object = compiled();
-            let file = object.path().join("drop.o");
+            let object = Compiled::new();
+            let file = object.object();
             bed.run("node", &format!("ip link set dev c0 xdpdrv obj {} sec xdp", file.display()));
             Box::new((bed.connect("client", "10.2.0.2:8080"), object))
         },
-        needs: &["clang"],
+        programs: true,
         kernel: &[("NOT_SPECIFIED", "veth_xdp_rcv_skb"), ("XDP", "veth_xdp_rcv_skb")],
         category: Category::Program,
         object: &["XDP program", "dev c0"],
@@ -166,7 +166,8 @@ faults! {
         traffic: |bed| Box::new(bed.refused_control_group("client", "10.2.0.2/9000")),
         at: ("client", "", "eth0"),
         packet: ("10.1.0.2:40000", "10.2.0.2:9000", UDP, 0, 64, 30),
-        needs: &["clang", "bash"],
+        programs: true,
+        needs: &["bash"],
         kernel: &[("BPF_CGROUP_EGRESS", "")],
         category: Category::Program,
         group: Some(GROUP),
