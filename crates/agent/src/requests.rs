@@ -39,7 +39,7 @@ impl Routes {
 }
 
 /// 5xx at either end, 4xx too at the client (as OpenTelemetry has it), and no answer at all.
-fn is_error(status: u16, role: Role) -> bool {
+pub(crate) fn is_error(status: u16, role: Role) -> bool {
     status == 0 || status >= 500 || (status >= 400 && role == Role::Client)
 }
 
@@ -111,6 +111,7 @@ fn requests(delta: Delta, edge: Edge, routes: &Routes, at: Timestamp, interval: 
         method: key.method.name().into(),
         route: routes.name(key.route),
         status: key.status,
+        code: "".into(),
         error: is_error(key.status, role(&key)),
         count: delta.count,
         request_bytes: delta.request_bytes,
@@ -137,6 +138,7 @@ fn exemplar(
         path: sample.path.as_str().into(),
         route: routes.name(key.route),
         status: key.status,
+        code: "".into(),
         error: is_error(key.status, role(&key)),
         first_byte: sample.first_byte,
         duration: sample.duration,

@@ -199,6 +199,7 @@ fn dns_failure(s: &mut Second, into: u64, _: &mut Noise) {
         method: "A".into(),
         route: "inventory".into(),
         status: 2,
+        code: "".into(),
         error: true,
         count: 10,
         request_bytes: 300,

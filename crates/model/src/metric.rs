@@ -59,5 +59,10 @@ pub const LISTEN_OVERFLOWS: &str = "taproot.listen.overflows";
 pub const RP_FILTER_DROPS: &str = "taproot.rp_filter.drops";
 /// Packets without a route in the entity's network namespace, delta.
 pub const NO_ROUTES: &str = "taproot.no_route";
+/// Payload of TCP connections that the parsers were shown, bytes, delta. Attribute
+/// `state=parsed` (in messages that were understood), `state=unknown` (in none) or
+/// `state=unseen` (never seen, not copied, or thrown away for want of room). HTTP/1 is
+/// not among it: it is parsed elsewhere, and its requests carry their sizes.
+pub const CAPTURE_BYTES: &str = "taproot.capture.bytes";
 /// Parsed bytes over socket bytes, ratio, gauge.
 pub const COVERAGE: &str = "taproot.capture.coverage";

@@ -85,6 +85,61 @@ pub enum Protocol {
     Dns,
     /// Redis RESP.
     Redis,
+    /// HTTP/2 that is not gRPC.
+    Http2,
+    /// gRPC over HTTP/2.
+    Grpc,
+    /// `PostgreSQL`.
+    Postgres,
+    /// `MySQL` and `MariaDB`.
+    Mysql,
+    /// Memcached, text and binary.
+    Memcached,
+    /// Kafka.
+    Kafka,
+    /// `MongoDB`.
+    Mongo,
+    /// AMQP 0-9-1.
+    Amqp,
+    /// MQTT.
+    Mqtt,
+    /// NATS.
+    Nats,
+    /// Cassandra's CQL.
+    Cql,
+    /// Dubbo 2.
+    Dubbo,
+    /// WebSocket messages.
+    WebSocket,
+}
+
+impl Protocol {
+    /// As people write it, in small letters; in JSON the same.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Dns => "dns",
+            Self::Redis => "redis",
+            Self::Http2 => "http2",
+            Self::Grpc => "grpc",
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+            Self::Memcached => "memcached",
+            Self::Kafka => "kafka",
+            Self::Mongo => "mongo",
+            Self::Amqp => "amqp",
+            Self::Mqtt => "mqtt",
+            Self::Nats => "nats",
+            Self::Cql => "cql",
+            Self::Dubbo => "dubbo",
+            Self::WebSocket => "web_socket",
+        }
+    }
+
+    /// Whether its status is HTTP's: a 4xx blames the client.
+    pub fn has_http_status(self) -> bool {
+        matches!(self, Self::Http | Self::Http2)
+    }
 }
 
 /// A directed edge of the service map as one end sees it.
@@ -186,11 +241,17 @@ pub struct Requests {
     pub protocol: Protocol,
     /// `http.request.method`, or the operation of another protocol.
     pub method: Name,
-    /// `http.route`: low cardinality, never a raw path.
+    /// `http.route`, or the target of another protocol (table, key space, topic,
+    /// question): low cardinality, never a raw path.
     pub route: Name,
-    /// `http.response.status_code`; 0 means unanswered: the connection ended or
-    /// went silent before a response came.
+    /// `http.response.status_code`, or another protocol's where it is a number. 0 with
+    /// `error` and without `code` means unanswered: the connection ended or went
+    /// silent before a response came.
     pub status: u16,
+    /// The status where it is a word (`42P01`, `WRONGTYPE`, `NXDOMAIN`); else empty.
+    /// `unseen`: bytes were lost, and the answer may have been among them.
+    #[serde(default)]
+    pub code: Name,
     /// Whether it counts as an error (5xx at a server, 4xx too at a client; unanswered).
     pub error: bool,
     /// How many (exact).
@@ -214,12 +275,15 @@ pub struct Exemplar {
     pub protocol: Protocol,
     /// Method or operation.
     pub method: Name,
-    /// Path as sent, without its query string.
+    /// Path as sent, without its query string; a statement without its literals.
     pub path: Name,
     /// Route template.
     pub route: Name,
-    /// Status; 0 means unanswered.
+    /// Status, as in [`Requests::status`].
     pub status: u16,
+    /// The status where it is a word, as in [`Requests::code`].
+    #[serde(default)]
+    pub code: Name,
     /// Whether it counts as an error.
     pub error: bool,
     /// First byte of the request to first byte of the response, nanoseconds.

@@ -156,6 +156,7 @@ fn requests(at: Timestamp, edge: Edge, status: u16, noise: &mut Noise) -> Signal
         method: "GET".into(),
         route: "/api/products/{id}".into(),
         status,
+        code: "".into(),
         error: status >= 500,
         count,
         request_bytes: count * 300,

@@ -64,6 +64,7 @@ fn every_kind_comes_back_in_order_of_time_with_owners_first() {
         path: "/products/7".into(),
         route: "/products/{id}".into(),
         status: 503,
+        code: "".into(),
         error: true,
         first_byte: 5,
         duration: 9,

@@ -183,8 +183,10 @@ pub struct RequestKey {
     pub method: Name,
     /// Route template.
     pub route: Name,
-    /// Status; 0 with `error` means unanswered.
+    /// Status; 0 with `error` and without `code` means unanswered.
     pub status: u16,
+    /// The status where it is a word; else empty.
+    pub code: Name,
     /// Whether its observer counts it as an error.
     pub error: bool,
 }
@@ -192,13 +194,13 @@ pub struct RequestKey {
 impl RequestKey {
     /// No answer came.
     pub fn unanswered(&self) -> bool {
-        self.status == 0 && self.error
+        self.status == 0 && self.error && self.code.is_empty()
     }
 
     /// The service failed the request: no answer, or an answer that blames the
     /// server. A 4xx blames the client and is no failure of the service.
     pub fn failed(&self) -> bool {
-        self.error && !(self.protocol == Protocol::Http && (400..500).contains(&self.status))
+        self.error && !(self.protocol.has_http_status() && (400..500).contains(&self.status))
     }
 }
 
@@ -251,6 +253,7 @@ impl Side {
             method: add.method.clone(),
             route: add.route.clone(),
             status: add.status,
+            code: add.code.clone(),
             error: add.error,
         };
         if self.requests.len() >= max && !self.requests.contains_key(&key) {

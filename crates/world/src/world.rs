@@ -334,7 +334,7 @@ fn event_head(signal: &Signal) -> Option<(Timestamp, EntityId)> {
 fn transport_of(protocol: Protocol) -> Transport {
     match protocol {
         Protocol::Dns => Transport::Udp,
-        Protocol::Http | Protocol::Redis => Transport::Tcp,
+        _ => Transport::Tcp,
     }
 }
 

@@ -45,6 +45,7 @@ fn requests(second: u64, role: Role, status: u16, count: u64, millis: u64) -> Si
         method: "GET".into(),
         route: "/items/{id}".into(),
         status,
+        code: "".into(),
         error: status == 0 || status >= 500,
         count,
         request_bytes: 100 * count,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use taproot_diagnosis::Evidence;
 use taproot_model::Span;
 use taproot_world::World;
-use taproot_world::view::{Flows, Golden, Map, RequestsView, Top};
+use taproot_world::view::{Flows, Golden, Map, RequestRow, RequestsView, Top};
 
 use crate::args::{Output, ReadArgs};
 use crate::live::{self, Live};
@@ -224,14 +224,27 @@ fn top_table(top: &Top) -> String {
     or_nothing(&table, "no instance was seen yet")
 }
 
+/// A word where the protocol gives one; most give none to what went well.
+fn status_cell(row: &RequestRow) -> String {
+    match (&row.code, row.status) {
+        (Some(code), _) => code.to_string(),
+        (None, None) => "unanswered".into(),
+        (None, Some(0)) => "ok".into(),
+        (None, Some(status)) => status.to_string(),
+    }
+}
+
 fn requests_table(view: &RequestsView) -> String {
-    let header = ["FROM", "TO", "METHOD", "ROUTE", "STATUS", "COUNT", "REQ/S", "P50", "P99"];
+    let header = [
+        "FROM", "TO", "PROTOCOL", "METHOD", "ROUTE", "STATUS", "COUNT", "REQ/S", "P50", "P99",
+    ];
     let mut table = Table::new(&header);
     for r in &view.routes {
-        let status = r.status.map_or_else(|| "unanswered".into(), |s| s.to_string());
+        let status = status_cell(r);
         table.row(&[
             &r.client,
             &r.server,
+            r.protocol.name(),
             &r.method,
             &r.route,
             &status,

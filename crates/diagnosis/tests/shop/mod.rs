@@ -282,6 +282,7 @@ fn requests(
                 method: "GET".into(),
                 route: "/".into(),
                 status,
+                code: "".into(),
                 error: status == 0 || status >= 500,
                 count,
                 request_bytes: 100 * count,

@@ -90,6 +90,7 @@ fn second_of(
             method: "GET".into(),
             route: "/{id}".into(),
             status,
+            code: "".into(),
             error: status == 503,
             count,
             request_bytes: count * 200,

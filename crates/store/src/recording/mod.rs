@@ -25,8 +25,8 @@ use taproot_model::{Name, Timestamp};
 /// a tool which prints it stops there.
 pub const MARK: [u8; 8] = *b"TAPROOT\x1a";
 
-/// The newest format this program reads, and the one it writes.
-pub const FORMAT: u32 = 1;
+/// The newest format this program reads, and the one it writes. 2: more protocols.
+pub const FORMAT: u32 = 2;
 
 /// No frame is larger than this, before and after compression, bytes.
 pub const FRAME_LIMIT: usize = 16 << 20;

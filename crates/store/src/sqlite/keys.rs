@@ -34,6 +34,9 @@ pub(super) struct RequestsKey {
     pub(super) method: Name,
     pub(super) route: Name,
     pub(super) status: u16,
+    /// Left out where empty, so that older keys stay the same bytes.
+    #[serde(default, skip_serializing_if = "Name::is_empty")]
+    pub(super) code: Name,
     pub(super) error: bool,
 }
 
@@ -49,6 +52,7 @@ impl Key {
             method: requests.method.clone(),
             route: requests.route.clone(),
             status: requests.status,
+            code: requests.code.clone(),
             error: requests.error,
         })
     }
@@ -60,6 +64,7 @@ impl Key {
             method: exemplar.method.clone(),
             route: exemplar.route.clone(),
             status: exemplar.status,
+            code: exemplar.code.clone(),
             error: exemplar.error,
         })
     }

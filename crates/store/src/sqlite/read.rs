@@ -99,6 +99,7 @@ fn exemplar(row: &Row<'_>, keys: &mut Keys<'_>) -> Result<Signal, Fault> {
         path: Name::from(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?),
         route: key.route,
         status: key.status,
+        code: key.code,
         error: key.error,
         first_byte: number(3)?,
         duration: number(4)?,

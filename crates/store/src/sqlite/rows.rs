@@ -254,6 +254,7 @@ impl Sums for RequestSums {
             method: key.method,
             route: key.route,
             status: key.status,
+            code: key.code,
             error: key.error,
             count: self.count,
             request_bytes: self.request_bytes,

@@ -63,6 +63,7 @@ pub fn requests(when: Timestamp, count: u64) -> Signal {
         method: "GET".into(),
         route: "/products/{id}".into(),
         status: 200,
+        code: "".into(),
         error: false,
         count,
         request_bytes: 100 * count,
@@ -95,6 +96,7 @@ pub fn happenings(at: Timestamp) -> Vec<Signal> {
             path: "/products/7".into(),
             route: "/products/{id}".into(),
             status: 503,
+            code: "".into(),
             error: true,
             first_byte: 5,
             duration: 9,
@@ -222,14 +224,19 @@ fn any_flow() -> impl Strategy<Value = Signal> {
 }
 
 fn any_protocol() -> impl Strategy<Value = Protocol> {
-    prop_oneof![Just(Protocol::Http), Just(Protocol::Dns), Just(Protocol::Redis)]
+    prop_oneof![
+        Just(Protocol::Http),
+        Just(Protocol::Dns),
+        Just(Protocol::Redis),
+        Just(Protocol::Postgres)
+    ]
 }
 
 fn any_requests() -> impl Strategy<Value = Signal> {
     let names = (any_protocol(), any_name(), any_name());
-    let status = (any::<u16>(), any::<bool>());
+    let status = (any::<u16>(), any_name(), any::<bool>());
     (any_time(), any_edge(), names, status, any::<[u64; 4]>(), any_histogram()).prop_map(
-        |(at, edge, (protocol, method, route), (status, error), n, latency)| {
+        |(at, edge, (protocol, method, route), (status, code, error), n, latency)| {
             let [interval, count, request_bytes, response_bytes] = n;
             Signal::Requests(Box::new(Requests {
                 at,
@@ -239,6 +246,7 @@ fn any_requests() -> impl Strategy<Value = Signal> {
                 method,
                 route,
                 status,
+                code,
                 error,
                 count,
                 request_bytes,
@@ -251,9 +259,9 @@ fn any_requests() -> impl Strategy<Value = Signal> {
 
 fn any_exemplar() -> impl Strategy<Value = Signal> {
     let names = (any_protocol(), any_name(), any_name(), any_name());
-    let status = (any::<u16>(), any::<bool>());
+    let status = (any::<u16>(), any_name(), any::<bool>());
     (any_time(), any_edge(), names, status, any::<[u64; 4]>()).prop_map(
-        |(at, edge, (protocol, method, path, route), (status, error), n)| {
+        |(at, edge, (protocol, method, path, route), (status, code, error), n)| {
             let [first_byte, duration, request_bytes, response_bytes] = n;
             Signal::Exemplar(Box::new(Exemplar {
                 at,
@@ -263,6 +271,7 @@ fn any_exemplar() -> impl Strategy<Value = Signal> {
                 path,
                 route,
                 status,
+                code,
                 error,
                 first_byte,
                 duration,

@@ -32,6 +32,8 @@ pub struct RequestRow {
     pub route: Name,
     /// Status; `null` when unanswered.
     pub status: Option<u16>,
+    /// The status where it is a word (`42P01`); `null` where it is a number or none.
+    pub code: Option<Name>,
     /// Whether it counts as an error.
     pub error: bool,
     /// How many (exact).
@@ -59,6 +61,8 @@ pub struct ExemplarRow {
     pub path: Name,
     /// Status; `null` when unanswered.
     pub status: Option<u16>,
+    /// The status where it is a word; `null` where it is a number or none.
+    pub code: Option<Name>,
     /// Whether it counts as an error.
     pub error: bool,
     /// Seconds to the first byte of the response.
@@ -84,6 +88,7 @@ impl RequestsView {
                 server,
                 protocol: key.protocol,
                 status: (!key.unanswered()).then_some(key.status),
+                code: word(&key.code),
                 error: key.error,
                 method: key.method,
                 route: key.route,
@@ -99,6 +104,10 @@ impl RequestsView {
     }
 }
 
+fn word(code: &Name) -> Option<Name> {
+    (!code.is_empty()).then(|| code.clone())
+}
+
 fn exemplar(e: &Exemplar) -> ExemplarRow {
     ExemplarRow {
         at: e.at,
@@ -107,7 +116,8 @@ fn exemplar(e: &Exemplar) -> ExemplarRow {
         protocol: e.protocol,
         method: e.method.clone(),
         path: e.path.clone(),
-        status: (e.status != 0 || !e.error).then_some(e.status),
+        status: (e.status != 0 || !e.error || !e.code.is_empty()).then_some(e.status),
+        code: word(&e.code),
         error: e.error,
         first_byte: e.first_byte as f64 / 1e9,
         duration: e.duration as f64 / 1e9,
