@@ -163,8 +163,13 @@ impl Any {
 
     /// Looks at what HTTP/1 yielded last: an answer may end it.
     fn turn(&mut self, records: &mut Vec<Record>) {
-        let Some(Record::Http1(http1::Record::Exchange(exchange))) = records.last() else {
-            return;
+        let Some(Record::Http1(last)) = records.last() else { return };
+        let exchange = match last {
+            http1::Record::Exchange(exchange) => exchange,
+            http1::Record::Orphan(response) => {
+                let response = (response.status, response.upgrade);
+                return self.turn_unasked(response, records);
+            }
         };
         let Answer::Response(response) = &exchange.answer else { return };
         match (response.status, response.upgrade) {
@@ -184,6 +189,20 @@ impl Any {
                 self.leave(true, records);
             }
             _ => {}
+        }
+    }
+
+    /// An answer whose request was not seen: it still says what comes next.
+    fn turn_unasked(&mut self, response: (u16, Option<Upgrade>), records: &mut Vec<Record>) {
+        let next = match response {
+            (101, Some(Upgrade::WebSocket)) => Some(Kind::WebSocket),
+            (101, Some(Upgrade::Http2)) => Some(Kind::Http2),
+            (101, _) => None,
+            _ => return,
+        };
+        self.leave(true, records);
+        if let Some(kind) = next {
+            self.begin(Parser::new(kind));
         }
     }
 }

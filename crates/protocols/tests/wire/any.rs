@@ -296,6 +296,16 @@ fn an_upgrade_to_http2() {
 }
 
 #[test]
+fn an_upgrade_whose_request_was_not_seen() {
+    let mut tap = Tap::<Any>::late();
+    for (side, bytes) in upgrade("websocket", "websocket").into_iter().skip(1) {
+        tap.send(side, &bytes);
+    }
+    tap.send(Client, b"\x81\x82\x00\x00\x00\x00hi");
+    assert_eq!(shown(&tap.records), ["? 101", "text >"]);
+}
+
+#[test]
 fn an_upgrade_to_what_is_not_parsed() {
     let mut script = upgrade("tcp", "tcp");
     script.push(write(Server, b"\x01\0\0\0\0\0\0\x05hello"));
