@@ -18,6 +18,7 @@ pub mod lifecycle;
 mod loader;
 mod maps;
 pub mod netns;
+pub mod payload;
 mod pod;
 pub mod pressure;
 pub mod trace;
