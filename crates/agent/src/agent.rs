@@ -13,6 +13,7 @@ use taproot_probes::http::HttpCollector;
 use taproot_probes::lifecycle::{Event, Kind, Lifecycle};
 use taproot_probes::pressure::{Failures, Sched};
 
+use crate::calls::{self, Calls};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::features::Feature;
@@ -21,6 +22,9 @@ use crate::lifecycle::{self, BlackBox};
 use crate::logs::{Book, Log};
 use crate::names::Names;
 use crate::requests::{self, Routes};
+use crate::start::{
+    start_calls, start_failures, start_flow, start_http, start_lifecycle, start_sched,
+};
 use crate::{Scope, flows, waits};
 
 /// Longest wait for lifecycle events, so that a stop is noticed soon.
@@ -44,6 +48,8 @@ pub struct Options {
     pub node_netns: Option<PathBuf>,
     /// How HTTP is observed.
     pub http: taproot_probes::http::Options,
+    /// How every other protocol is observed.
+    pub payload: taproot_probes::payload::Options,
     /// Whether failing system calls are counted (every system call gets a little slower).
     pub failures: bool,
 }
@@ -57,6 +63,7 @@ impl Default for Options {
             log_root: Some("/var/log/pods".into()),
             node_netns: None,
             http: taproot_probes::http::Options::default(),
+            payload: taproot_probes::payload::Options::default(),
             failures: true,
         }
     }
@@ -68,6 +75,7 @@ pub struct Agent {
     clock: Clock,
     names: Names,
     http: Option<HttpCollector>,
+    calls: Option<Calls>,
     flow: Option<FlowCollector>,
     lifecycle: Option<Lifecycle>,
     sched: Option<Sched>,
@@ -102,6 +110,7 @@ impl Agent {
         let lifecycle = start_lifecycle(unified.as_deref(), &mut features);
         let flow = start_flow(unified.clone(), &mut features);
         let http = start_http(&options, &mut features);
+        let calls = start_calls(&options, &mut features);
         let sched = start_sched(&mut features);
         let failures = start_failures(options.failures, &mut features);
         if http.is_none() && flow.is_none() && lifecycle.is_none() && sched.is_none() {
@@ -121,6 +130,7 @@ impl Agent {
             options,
             names,
             http,
+            calls,
             flow,
             lifecycle,
             sched,
@@ -206,6 +216,11 @@ impl Agent {
             && let Err(error) = http.watch(group)
         {
             tracing::warn!(group = %group.display(), %error, "HTTP is not observed here");
+        }
+        if let Some(calls) = &self.calls
+            && let Err(error) = calls.watch(group)
+        {
+            tracing::warn!(group = %group.display(), %error, "payload is not observed here");
         }
     }
 
@@ -342,6 +357,11 @@ impl Agent {
             Some(Err(error)) => tracing::warn!(%error, "HTTP"),
             None => {}
         }
+        if let Some(harvest) = self.calls.as_ref().and_then(Calls::harvest) {
+            let Self { edges: flows, names, clock, .. } = self;
+            let mut place = calls::signals::Place { flows, names, clock: *clock, interval };
+            calls::signals::signals(harvest, &mut place, out);
+        }
     }
 
     fn collect_kernel(&mut self, at: Timestamp, interval: u64, out: &mut Vec<Signal>) {
@@ -427,72 +447,4 @@ fn last_failures(failures: Option<&mut Failures>, cgroup: u64) -> Vec<ErrnoCount
         count: f.count,
     };
     found.into_iter().map(one).collect()
-}
-
-/// See [`crate::probe`].
-pub(crate) fn probe(unified: Option<&std::path::Path>) -> Vec<Feature> {
-    let mut features = Vec::new();
-    drop(start_lifecycle(unified, &mut features));
-    drop(start_flow(unified.map(std::path::Path::to_owned), &mut features));
-    drop(start_http(&Options::default(), &mut features));
-    drop(start_sched(&mut features));
-    drop(start_failures(true, &mut features));
-    features
-}
-
-/// Keeps a collector that started; notes how it does.
-fn kept<T>(
-    name: &'static str,
-    gives: &'static str,
-    hook: &str,
-    started: std::result::Result<T, taproot_probes::Error>,
-    off: impl FnOnce(&T) -> Vec<taproot_probes::Off>,
-    features: &mut Vec<Feature>,
-) -> Option<T> {
-    match started {
-        Ok(collector) => {
-            features.push(Feature::of(name, gives, hook, &off(&collector)));
-            Some(collector)
-        }
-        Err(error) => {
-            tracing::warn!(collector = name, %error, "does not run here");
-            features.push(Feature::off(name, gives, &error));
-            None
-        }
-    }
-}
-
-fn start_lifecycle(
-    unified: Option<&std::path::Path>,
-    features: &mut Vec<Feature>,
-) -> Option<Lifecycle> {
-    let started = Lifecycle::start(unified);
-    let gives = "starts, exits, signals, OOM kills";
-    kept("lifecycle", gives, "tracepoints", started, |l| l.off().to_vec(), features)
-}
-
-fn start_flow(unified: Option<PathBuf>, features: &mut Vec<Feature>) -> Option<FlowCollector> {
-    let options = taproot_probes::flow::Options { cgroup_root: unified, ..Default::default() };
-    let gives = "connections, bytes, packets, loss, drops, RTT";
-    kept("flow", gives, "tp_btf", FlowCollector::start(options), |f| f.off().to_vec(), features)
-}
-
-fn start_http(options: &Options, features: &mut Vec<Feature>) -> Option<HttpCollector> {
-    let started = HttpCollector::start(&options.http);
-    let gives = "HTTP/1 requests";
-    kept("http", gives, "cgroup_skb", started, |h| h.off().to_vec(), features)
-}
-
-fn start_sched(features: &mut Vec<Feature>) -> Option<Sched> {
-    let gives = "who waits for a CPU, who runs instead";
-    kept("scheduler", gives, "tp_btf/sched_switch", Sched::start(true), |_| Vec::new(), features)
-}
-
-fn start_failures(wanted: bool, features: &mut Vec<Feature>) -> Option<Failures> {
-    let gives = "failing system calls";
-    if !wanted {
-        features.push(Feature::off("syscalls", gives, &"switched off by --no-syscalls"));
-        return None;
-    }
-    kept("syscalls", gives, "tp_btf/sys_exit", Failures::start(), |_| Vec::new(), features)
 }

@@ -28,7 +28,8 @@ pub fn clock_offset() -> i64 {
     i64::try_from(Clock::start().offset).unwrap_or(i64::MAX)
 }
 
-fn monotonic() -> u64 {
+/// `CLOCK_MONOTONIC`, nanoseconds.
+pub(crate) fn monotonic() -> u64 {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }

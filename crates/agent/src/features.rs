@@ -47,5 +47,5 @@ impl Feature {
 ///
 /// HTTP is loaded but attached to nothing, so no payload is read.
 pub fn probe(unified: Option<&std::path::Path>) -> Vec<Feature> {
-    crate::agent::probe(unified)
+    crate::start::probe(unified)
 }

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod calls;
 mod clock;
 mod error;
 mod features;
@@ -18,6 +19,7 @@ mod logs;
 mod names;
 mod requests;
 mod scope;
+mod start;
 mod waits;
 
 pub use agent::{Agent, Options};

@@ -123,6 +123,7 @@ pub(crate) fn options(args: &AgentArgs) -> Result<Options> {
         log_root: Some(args.log_root.clone()),
         node_netns: args.node_netns.clone(),
         http: taproot_probes::http::Options { ring_bytes, ..defaults.http },
+        payload: defaults.payload,
         failures: !args.no_syscalls,
     };
     if let Some(name) = &args.lab {

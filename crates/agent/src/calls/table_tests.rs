@@ -1,0 +1,232 @@
+//! What the table makes of records, without a kernel.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use taproot_model::Role;
+use taproot_probes::payload::{Datagram, Ends, Open, Piece, Record, Role as Socket, Verdict};
+
+use super::table::{Harvest, Table};
+use taproot_protocols::Outcome;
+
+const ID: u64 = 7;
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+const GET: &[u8] = b"*2\r\n$3\r\nGET\r\n$6\r\nuser:7\r\n";
+const NIL: &[u8] = b"$-1\r\n";
+
+fn ends() -> Ends {
+    Ends {
+        netns: 1,
+        cgroup: 2,
+        local: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
+        local_port: 40_000,
+        remote: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)),
+        remote_port: 6379,
+    }
+}
+
+fn open(role: Socket, pristine: bool) -> Record<'static> {
+    Record::Open(Open { id: ID, time: 1, role, pristine, ends: ends() })
+}
+
+/// A segment that is copied whole.
+fn piece(outbound: bool, offset: u32, bytes: &[u8]) -> Record<'_> {
+    let length = bytes.len() as u32;
+    Record::Piece(Piece { id: ID, time: 2, outbound, offset, length, bytes, fin: false })
+}
+
+fn decisions(table: &mut Table) -> Vec<Verdict> {
+    table.decisions().map(|(_, verdict)| verdict).collect()
+}
+
+/// `operation target ending count`, sorted.
+fn shown(harvest: &Harvest) -> Vec<String> {
+    let calls = harvest.pages.iter().flat_map(|page| &page.calls);
+    let mut out: Vec<_> = calls
+        .map(|(key, tally)| {
+            let target = key.target.as_deref().unwrap_or("-");
+            let ending = match &key.outcome {
+                Outcome::Answered { error: false, .. } => "ok",
+                Outcome::Answered { error: true, .. } => "error",
+                Outcome::OneWay => ">",
+                Outcome::Unanswered => "unanswered",
+                Outcome::Unseen => "unseen",
+            };
+            format!("{} {target} {ending} {}", key.operation, tally.count)
+        })
+        .collect();
+    out.sort();
+    out
+}
+
+#[test]
+fn a_client_and_its_calls() {
+    let mut table = Table::default();
+    table.take(open(Socket::Client, true));
+    table.take(piece(true, 0, GET));
+    assert_eq!(decisions(&mut table), [Verdict::All], "what is spoken is known: all of it");
+    table.take(piece(false, 0, NIL));
+    table.take(piece(true, GET.len() as u32, GET));
+    table.take(piece(false, NIL.len() as u32, NIL));
+    assert!(decisions(&mut table).is_empty(), "it was said once");
+    let harvest = table.harvest(3);
+    assert_eq!(shown(&harvest), ["GET user:* ok 2"]);
+    let page = &harvest.pages[0];
+    assert_eq!((page.end.role, page.end.port), (Role::Client, 6379));
+    assert_eq!(page.covered.parsed, 2 * (GET.len() + NIL.len()) as u64);
+    assert_eq!((page.covered.unparsed, page.covered.unseen), (0, 0));
+    assert!(shown(&table.harvest(4)).is_empty(), "what was told is not told again");
+}
+
+#[test]
+fn a_connection_that_ends_leaves_its_calls_unanswered() {
+    let mut table = Table::default();
+    table.take(open(Socket::Client, true));
+    table.take(piece(true, 0, GET));
+    table.take(Record::Close { id: ID, time: 3 });
+    assert_eq!(shown(&table.harvest(4)), ["GET user:* unanswered 1"]);
+    assert_eq!(table.ended().collect::<Vec<_>>(), [ID]);
+}
+
+#[test]
+fn sides_are_told_by_content_where_the_socket_does_not() {
+    let mut table = Table::default();
+    table.take(open(Socket::Unknown, false));
+    table.take(piece(true, 500, b"is this anything?"));
+    table.take(piece(false, 900, PING));
+    table.take(piece(true, 517, b"+PONG\r\n"));
+    let harvest = table.harvest(3);
+    assert_eq!(shown(&harvest), ["PING - ok 1"]);
+    assert_eq!(harvest.pages[0].end.role, Role::Server, "it was asked");
+    assert!(harvest.losses.contains(&("side_unknown_bytes", 17)), "{:?}", harvest.losses);
+    assert!(harvest.losses.contains(&("joined_late_connections", 1)), "{:?}", harvest.losses);
+}
+
+#[test]
+fn http_1_is_left_to_the_kernel() {
+    let mut table = Table::default();
+    table.take(open(Socket::Client, true));
+    table.take(piece(true, 0, b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n"));
+    assert_eq!(decisions(&mut table), [Verdict::All, Verdict::Http1], "the last one holds");
+    table.take(piece(false, 0, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    assert!(shown(&table.harvest(3)).is_empty());
+}
+
+#[test]
+fn what_a_tunnel_carries_is_parsed() {
+    let mut table = Table::default();
+    let (connect, granted) =
+        (b"CONNECT cache:6379 HTTP/1.1\r\nHost: cache\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n");
+    table.take(open(Socket::Client, true));
+    table.take(piece(true, 0, connect));
+    table.take(piece(false, 0, granted));
+    table.take(piece(true, connect.len() as u32, GET));
+    table.take(piece(false, granted.len() as u32, NIL));
+    assert_eq!(shown(&table.harvest(3)), ["GET user:* ok 1"]);
+}
+
+#[test]
+fn an_upgrade_is_told_from_its_answer_on() {
+    let mut table = Table::default();
+    let switched = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+    table.take(open(Socket::Server, false));
+    table.take(piece(true, 0, switched));
+    table.take(piece(false, 90, b"\x81\x82\x00\x00\x00\x00hi"));
+    assert_eq!(shown(&table.harvest(3)), ["text - > 1"]);
+}
+
+#[test]
+fn what_nobody_understands_is_only_glanced_at() {
+    let mut table = Table::default();
+    table.take(open(Socket::Client, true));
+    let noise = vec![0xa5; 40_000];
+    table.take(piece(true, 0, &noise));
+    assert!(decisions(&mut table).is_empty(), "it may become clear yet");
+    table.take(piece(true, 40_000, &noise));
+    assert_eq!(decisions(&mut table), [Verdict::Glance]);
+    let covered = table.harvest(3).pages[0].covered;
+    assert_eq!((covered.parsed, covered.unparsed), (0, 80_000));
+    // Later it speaks something that is known.
+    table.take(piece(true, 4_000_000, GET));
+    table.take(piece(false, 10, NIL));
+    table.harvest(1_000_000_000);
+    table.take(piece(true, 4_000_026, GET));
+    table.take(piece(false, 15, NIL));
+    assert!(decisions(&mut table).contains(&Verdict::All));
+}
+
+#[test]
+fn a_connection_that_was_forgotten_is_asked_for_again() {
+    let mut table = Table::default();
+    table.take(piece(true, 0, GET));
+    assert_eq!(decisions(&mut table), [Verdict::Again]);
+    assert!(table.harvest(3).losses.contains(&("not_known_bytes", GET.len() as u64)));
+    table.take(open(Socket::Client, false));
+    table.take(piece(true, 26, GET));
+    table.take(piece(false, 5, NIL));
+    assert_eq!(shown(&table.harvest(4)), ["GET user:* ok 1"]);
+}
+
+#[test]
+fn bytes_the_ring_had_no_room_for_invent_nothing() {
+    let mut table = Table::default();
+    table.take(open(Socket::Client, true));
+    table.take(piece(true, 0, GET));
+    table.take(piece(false, 0, NIL));
+    // A question and its answer are missing.
+    table.take(piece(true, 2 * GET.len() as u32, GET));
+    table.take(piece(false, 2 * NIL.len() as u32, NIL));
+    let harvest = table.harvest(1_000_000_000);
+    let all: u64 = harvest.pages[0].calls.iter().map(|(_, tally)| tally.count).sum();
+    assert_eq!(all, 2, "{:?}", shown(&harvest));
+    assert_eq!(harvest.pages[0].covered.unseen, (GET.len() + NIL.len()) as u64);
+}
+
+#[test]
+fn a_lookup_and_its_answer() {
+    let question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04shop\x00\x00\x01\x00\x01";
+    let mut answer = question.to_vec();
+    (answer[2], answer[3]) = (0x81, 0x83); // an answer: no such name
+    let ends = Ends { netns: 0, remote_port: 53, ..ends() };
+    let datagram = |outbound, bytes, time| {
+        let length = question.len() as u32;
+        Record::Datagram(Datagram { id: ID, time, outbound, ends, length, bytes })
+    };
+    let mut table = Table::default();
+    table.take(datagram(true, &question[..], 5));
+    table.take(datagram(false, &answer[..], 1_005));
+    table.take(datagram(true, &question[..], 2_000));
+    let harvest = table.harvest(12_000_000_000);
+    assert_eq!(shown(&harvest), ["A shop error 1", "A shop unanswered 1"]);
+    let page = &harvest.pages[0];
+    assert_eq!((page.end.role, page.end.port), (Role::Client, 53));
+    assert!(harvest.samples.iter().any(|sample| sample.duration == 1_000));
+}
+
+#[test]
+fn both_ends_of_a_loop_are_counted_and_one_is_parsed() {
+    let mut table = Table::default();
+    let near = ends();
+    let far = Ends {
+        cgroup: 3,
+        local: near.remote,
+        local_port: near.remote_port,
+        remote: near.local,
+        remote_port: near.local_port,
+        ..near
+    };
+    table.take(open(Socket::Client, true));
+    table.take(piece(true, 0, GET));
+    let other = Open { id: ID + 1, time: 2, role: Socket::Server, pristine: true, ends: far };
+    table.take(Record::Open(other));
+    assert!(table.decisions().any(|decision| decision == (ID + 1, Verdict::Nothing)));
+    // What is on its way already counts for nothing.
+    let length = GET.len() as u32;
+    let late =
+        Piece { id: ID + 1, time: 3, outbound: false, offset: 0, length, bytes: GET, fin: false };
+    table.take(Record::Piece(late));
+    table.take(piece(false, 0, NIL));
+    let harvest = table.harvest(4);
+    assert_eq!(shown(&harvest), ["GET user:* ok 1", "GET user:* ok 1"]);
+    let roles: Vec<_> = harvest.pages.iter().map(|page| (page.end.role, page.end.cgroup)).collect();
+    assert!(roles.contains(&(Role::Client, 2)) && roles.contains(&(Role::Server, 3)), "{roles:?}");
+}

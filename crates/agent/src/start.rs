@@ -1,0 +1,90 @@
+//! Starts each collector, and notes how it does.
+
+use std::path::{Path, PathBuf};
+
+use taproot_probes::flow::FlowCollector;
+use taproot_probes::http::HttpCollector;
+use taproot_probes::lifecycle::Lifecycle;
+use taproot_probes::pressure::{Failures, Sched};
+
+use crate::agent::Options;
+use crate::calls::Calls;
+use crate::features::Feature;
+
+/// See [`crate::probe`].
+pub(crate) fn probe(unified: Option<&Path>) -> Vec<Feature> {
+    let mut features = Vec::new();
+    drop(start_lifecycle(unified, &mut features));
+    drop(start_flow(unified.map(Path::to_owned), &mut features));
+    drop(start_http(&Options::default(), &mut features));
+    drop(start_calls(&Options::default(), &mut features));
+    drop(start_sched(&mut features));
+    drop(start_failures(true, &mut features));
+    features
+}
+
+/// Keeps a collector that started; notes how it does.
+fn kept<T>(
+    name: &'static str,
+    gives: &'static str,
+    hook: &str,
+    started: std::result::Result<T, taproot_probes::Error>,
+    off: impl FnOnce(&T) -> Vec<taproot_probes::Off>,
+    features: &mut Vec<Feature>,
+) -> Option<T> {
+    match started {
+        Ok(collector) => {
+            features.push(Feature::of(name, gives, hook, &off(&collector)));
+            Some(collector)
+        }
+        Err(error) => {
+            tracing::warn!(collector = name, %error, "does not run here");
+            features.push(Feature::off(name, gives, &error));
+            None
+        }
+    }
+}
+
+pub(crate) fn start_lifecycle(
+    unified: Option<&Path>,
+    features: &mut Vec<Feature>,
+) -> Option<Lifecycle> {
+    let started = Lifecycle::start(unified);
+    let gives = "starts, exits, signals, OOM kills";
+    kept("lifecycle", gives, "tracepoints", started, |l| l.off().to_vec(), features)
+}
+
+pub(crate) fn start_flow(
+    unified: Option<PathBuf>,
+    features: &mut Vec<Feature>,
+) -> Option<FlowCollector> {
+    let options = taproot_probes::flow::Options { cgroup_root: unified, ..Default::default() };
+    let gives = "connections, bytes, packets, loss, drops, RTT";
+    kept("flow", gives, "tp_btf", FlowCollector::start(options), |f| f.off().to_vec(), features)
+}
+
+pub(crate) fn start_http(options: &Options, features: &mut Vec<Feature>) -> Option<HttpCollector> {
+    let started = HttpCollector::start(&options.http);
+    let gives = "HTTP/1 requests";
+    kept("http", gives, "cgroup_skb", started, |h| h.off().to_vec(), features)
+}
+
+pub(crate) fn start_calls(options: &Options, features: &mut Vec<Feature>) -> Option<Calls> {
+    let started = Calls::start(options.payload.clone());
+    let gives = "requests of Redis, PostgreSQL, MySQL, DNS, HTTP/2, gRPC and others";
+    kept("payload", gives, "cgroup_skb", started, |c| c.off().to_vec(), features)
+}
+
+pub(crate) fn start_sched(features: &mut Vec<Feature>) -> Option<Sched> {
+    let gives = "who waits for a CPU, who runs instead";
+    kept("scheduler", gives, "tp_btf/sched_switch", Sched::start(true), |_| Vec::new(), features)
+}
+
+pub(crate) fn start_failures(wanted: bool, features: &mut Vec<Feature>) -> Option<Failures> {
+    let gives = "failing system calls";
+    if !wanted {
+        features.push(Feature::off("syscalls", gives, &"switched off by --no-syscalls"));
+        return None;
+    }
+    kept("syscalls", gives, "tp_btf/sys_exit", Failures::start(), |_| Vec::new(), features)
+}

@@ -1,0 +1,114 @@
+//! DNS over UDP and TCP, by dnsperf's count of answers and dnsmasq's log of queries.
+
+use std::fs;
+
+use taproot_model::{Protocol, Role};
+use taproot_testkit::{need_commands, need_root};
+
+use crate::bed::{Bed, Process};
+use crate::many;
+
+fn dnsmasq(bed: &Bed) -> Process {
+    let log = format!("--log-facility={}", bed.dir.path().join("queries.log").display());
+    let args = [
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--pid-file=",
+        "--user=root",
+        "--no-resolv",
+        "--no-hosts",
+        "--listen-address=127.0.0.1",
+        "--bind-interfaces",
+        "--address=/shop.test/10.9.9.9",
+        "--address=/shop.test/fd00::9",
+        "--log-queries",
+        &log,
+    ];
+    let server = bed.start("dnsmasq", &args);
+    bed.ready_udp(53);
+    server
+}
+
+/// Queries of a type for names of the shop, as the server logged them.
+fn logged(bed: &Bed, kind: &str) -> u64 {
+    let log = fs::read_to_string(bed.dir.path().join("queries.log")).unwrap();
+    let query = format!("query[{kind}] ");
+    log.lines().filter(|line| line.contains(&query) && line.contains("test")).count() as u64
+}
+
+/// The number behind a label of dnsperf's report.
+fn reported(text: &str, label: &str) -> u64 {
+    let line = text.lines().find(|line| line.contains(label)).unwrap();
+    line.split_whitespace().nth(2).unwrap().parse().unwrap()
+}
+
+/// Asks `n` times; returns how many were answered.
+fn ask(bed: &Bed, mode: &str, n: u64) -> u64 {
+    let names: String = ["A", "AAAA"].map(|kind| format!("www.shop.test {kind}\n")).concat();
+    let file = bed.dir.path().join("names");
+    fs::write(&file, names.repeat(n as usize / 2)).unwrap();
+    let file = file.to_str().unwrap();
+    let text =
+        bed.run("dnsperf", &["-s", "127.0.0.1", "-m", mode, "-d", file, "-n", "1", "-c", "4"]);
+    assert_eq!(reported(&text, "Queries sent:"), n, "{text}");
+    reported(&text, "Queries completed:")
+}
+
+#[test]
+fn dns_over_udp() {
+    need_root!();
+    need_commands!("dnsmasq", "dnsperf", "ip");
+    let mut bed = new_bed!();
+    let _server = dnsmasq(&bed);
+    let n = many(20_000);
+    assert_eq!(ask(&bed, "udp", n), n);
+    let counted = bed.counted();
+    for kind in ["A", "AAAA"] {
+        let truth = logged(&bed, kind);
+        assert_eq!(truth, n / 2, "dnsmasq saw all that dnsperf sent");
+        for role in [Role::Server, Role::Client] {
+            let ours = counted.by_method(Protocol::Dns, role);
+            assert_eq!(ours[kind], truth, "{kind} {role:?}; lost: {:?}", bed.losses());
+        }
+    }
+    let odd = counted.odd(Protocol::Dns);
+    assert!(odd.is_empty(), "{odd:?}");
+}
+
+/// Over TCP dnsmasq closes a connection after some questions, so some go unanswered;
+/// and dnsperf does not read all that was answered before the end.
+#[test]
+fn dns_over_tcp() {
+    need_root!();
+    need_commands!("dnsmasq", "dnsperf", "ip");
+    let mut bed = new_bed!();
+    let _server = dnsmasq(&bed);
+    let n = many(10_000);
+    let answered = ask(&bed, "tcp", n);
+    assert!(answered > n / 2, "{answered}");
+    let counted = bed.counted();
+    let asked = |answered: bool| -> u64 {
+        let wanted = |r: &&taproot_model::Requests| r.error != answered;
+        counted.of(Protocol::Dns, Role::Client).filter(wanted).map(|r| r.count).sum()
+    };
+    let (ours, unanswered) = (asked(true), asked(false));
+    assert_eq!(ours + unanswered, n, "lost: {:?}", bed.losses());
+    assert!(ours >= answered, "{ours} of {answered}; lost: {:?}", bed.losses());
+}
+
+#[test]
+fn a_name_that_does_not_exist() {
+    need_root!();
+    need_commands!("dnsmasq", "dig", "ip");
+    let mut bed = new_bed!();
+    let _server = dnsmasq(&bed);
+    bed.run("dig", &["@127.0.0.1", "+tries=1", "nowhere.example", "A"]);
+    let counted = bed.counted();
+    for role in [Role::Server, Role::Client] {
+        let found: Vec<_> = counted.of(Protocol::Dns, role).collect();
+        let [one] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((&*one.method, &*one.route), ("A", "nowhere.example"));
+        assert!(one.error && one.status == 5 && &*one.code == "REFUSED", "{one:?}");
+        assert_eq!(one.edge.server.addr.port(), 53);
+    }
+}
