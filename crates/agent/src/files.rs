@@ -79,17 +79,7 @@ pub(crate) struct Followed {
 
 impl Followed {
     pub(crate) fn new(entity: Arc<Entity>, layout: &Layout, fresh: bool) -> Self {
-        let at = |controller| layout.directory(controller, entity.cgroup_path.as_str());
-        let paths = CgroupPaths {
-            cpu: at("cpu"),
-            cpuacct: at("cpuacct"),
-            memory: at("memory"),
-            pids: at("pids"),
-            unified: layout
-                .unified
-                .as_ref()
-                .map(|root| root.join(entity.cgroup_path.as_str().trim_start_matches('/'))),
-        };
+        let paths = paths(layout, entity.cgroup_path.as_str());
         let in_pod = !entity.pod_uid.is_empty();
         Self {
             container: if fresh {
@@ -300,6 +290,21 @@ impl Tenant {
     }
 }
 
+/// Where the figures of a group are. A controller that is in the unified tree has no
+/// tree of its own: read as one of v1, what v1 calls otherwise would be missing.
+fn paths(layout: &Layout, group: &str) -> CgroupPaths {
+    let unified = layout.unified.as_ref().map(|root| root.join(group.trim_start_matches('/')));
+    let at =
+        |controller| layout.directory(controller, group).filter(|v1| Some(v1) != unified.as_ref());
+    CgroupPaths {
+        cpu: at("cpu"),
+        cpuacct: at("cpuacct"),
+        memory: at("memory"),
+        pids: at("pids"),
+        unified,
+    }
+}
+
 /// The directory of a container's logs below the kubelet's log root.
 pub(crate) fn log_dir(root: &Path, entity: &Entity) -> Option<PathBuf> {
     if entity.pod.is_empty() || entity.pod_uid.is_empty() || entity.container.is_empty() {
@@ -311,3 +316,35 @@ pub(crate) fn log_dir(root: &Path, entity: &Entity) -> Option<PathBuf> {
 
 /// All followed containers, by control-group id.
 pub(crate) type FollowedById = HashMap<u64, Followed>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V2: &str = "30 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+    const V1: &str = "31 24 0:27 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n";
+
+    fn paths_of(mounts: &str, v2_controllers: &str) -> CgroupPaths {
+        let layout = Layout::from_mountinfo(mounts, None, |_| v2_controllers.to_owned());
+        paths(&layout.expect("a layout"), "/pod1/c1")
+    }
+
+    #[test]
+    fn a_controller_of_the_unified_tree_is_not_read_as_one_of_v1() {
+        let v2 = paths_of(V2, "cpu memory pids");
+        assert_eq!(v2.unified, Some("/sys/fs/cgroup/pod1/c1".into()));
+        assert_eq!((v2.cpu, v2.cpuacct, v2.memory, v2.pids), (None, None, None, None));
+    }
+
+    #[test]
+    fn in_a_hybrid_layout_each_controller_is_read_where_it_is() {
+        let hybrid = paths_of(&format!("{V2}{V1}"), "memory");
+        assert_eq!(hybrid.cpu, Some("/sys/fs/cgroup/cpu,cpuacct/pod1/c1".into()));
+        assert_eq!(hybrid.memory, None);
+        let v1 = paths_of(V1, "");
+        assert_eq!(
+            (v1.unified, v1.cpuacct),
+            (None, Some("/sys/fs/cgroup/cpu,cpuacct/pod1/c1".into()))
+        );
+    }
+}
