@@ -10,10 +10,13 @@ mod live;
 mod reading;
 mod table;
 mod trace;
+mod trace_filter;
 mod trace_names;
 mod units;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 
@@ -31,7 +34,22 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     init_log(cli.verbose);
+    if let Err(error) = end_with_the_reader(&cli.command) {
+        return finish(Err::<ExitCode, _>(error));
+    }
     finish(run(cli.command))
+}
+
+/// A command that only prints ends when nobody reads on (`taproot map | head`), as
+/// other programs do. Those that have something to put away fail at their next line
+/// instead.
+fn end_with_the_reader(command: &Command) -> std::io::Result<()> {
+    use signal_hook::consts::SIGPIPE;
+    if matches!(command, Command::Run(_) | Command::Record(_) | Command::Lab(_)) {
+        return Ok(());
+    }
+    let always = Arc::new(AtomicBool::new(true));
+    signal_hook::flag::register_conditional_shutdown(SIGPIPE, 128 + SIGPIPE, always).map(drop)
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {

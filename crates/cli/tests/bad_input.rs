@@ -66,3 +66,17 @@ fn help_completions_and_man_pages_come_from_the_flags() {
     assert!(run(&["man", &folder]).status.success());
     assert!(common::exists(dir.path().join("man/taproot-diagnose.1")));
 }
+
+#[test]
+fn a_reader_that_leaves_ends_a_command_quietly() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_taproot"))
+        .args(["completions", "zsh"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(141), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}

@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = SqliteStore::open(&file, StoreOptions::default())?;
     let version = env!("CARGO_PKG_VERSION");
     let state =
-        WorldState::new(World::new(Config::default()), Some(Box::new(store)), None, version);
+        WorldState::new(World::new(Config::default()), Some(Box::new(store)), version);
     let server = Server::bind(addr).await?;
     println!("http://{}", server.addr());
     if !empty {

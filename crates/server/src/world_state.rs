@@ -7,7 +7,7 @@ use crate::{AppState, StateError};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use taproot_model::{Name, Signal, Span, Timestamp, metric};
 use taproot_store::{Report, Store};
@@ -27,7 +27,7 @@ const NOW: Duration = Duration::from_secs(30);
 pub struct WorldState {
     world: RwLock<World>,
     store: Option<Mutex<Box<dyn Store + Send>>>,
-    doctor: Option<Value>,
+    doctor: OnceLock<Value>,
     version: Name,
     started: Timestamp,
     signals: AtomicU64,
@@ -35,22 +35,27 @@ pub struct WorldState {
 
 impl WorldState {
     /// A state of an empty picture. `version` is the program's. Without a store
-    /// there are no reports; without `doctor` (the JSON of `taproot doctor`) the
-    /// API says how to get it.
+    /// there are no reports.
     pub fn new(
         world: World,
         store: Option<Box<dyn Store + Send>>,
-        doctor: Option<Value>,
         version: &str,
     ) -> Arc<Self> {
         Arc::new(Self {
             world: RwLock::new(world),
             store: store.map(Mutex::new),
-            doctor,
+            doctor: OnceLock::new(),
             version: version.into(),
             started: Timestamp::now(),
             signals: AtomicU64::new(0),
         })
+    }
+
+    /// Takes in the JSON of `taproot doctor`, once; until then the API says how to
+    /// get it.
+    pub fn set_doctor(&self, found: Value) {
+        // Nobody examines a machine twice; if so, the first look stands.
+        let _ = self.doctor.set(found);
     }
 
     /// Adds signals to the picture, and to the store if there is one.
@@ -165,7 +170,7 @@ impl AppState for WorldState {
     }
 
     fn doctor(&self) -> Result<Value, StateError> {
-        self.doctor.clone().ok_or_else(|| {
+        self.doctor.get().cloned().ok_or_else(|| {
             StateError::Unavailable(
                 "this server does not observe its own machine: run `taproot doctor -o json` there"
                     .into(),

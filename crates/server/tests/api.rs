@@ -30,7 +30,7 @@ struct Running {
 async fn start(seconds: u64, trouble: bool) -> Running {
     let folder = TempDir::new().unwrap();
     let store = SqliteStore::open(&folder.path().join("db"), StoreOptions::default()).unwrap();
-    let state = WorldState::new(World::new(Config::default()), Some(Box::new(store)), None, "0.1");
+    let state = WorldState::new(World::new(Config::default()), Some(Box::new(store)), "0.1");
     if seconds > 0 {
         state.add(&shop::signals(Timestamp::now(), seconds, trouble)).unwrap();
     }

@@ -1,12 +1,12 @@
 //! `taproot doctor`: what works on this machine, found out by trying.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde::Serialize;
-use taproot_agent::FeatureState;
+use taproot_agent::{Feature, FeatureState};
 use taproot_kube::cgroup::Layout;
 use taproot_kube::{Options, Resolver, SourceState};
 
@@ -57,7 +57,7 @@ impl Line {
 }
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
-    let health = examine();
+    let health = examine(taproot_agent::probe(unified().as_deref()));
     match args.output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&health)?),
         Output::Table => print!("{}", text(&health)),
@@ -65,11 +65,16 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<ExitCode> {
     Ok(if health.main_job { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Looks at everything.
-pub(crate) fn examine() -> Health {
+/// The root of the unified tree, if there is one.
+fn unified() -> Option<PathBuf> {
+    Layout::detect(Path::new("/proc"), None).ok()?.unified
+}
+
+/// Looks at everything else: what collectors can do here is known by those who
+/// started them.
+pub(crate) fn examine(features: Vec<Feature>) -> Health {
     let layout = Layout::detect(Path::new("/proc"), None);
-    let unified = layout.as_ref().ok().and_then(|l| l.unified.clone());
-    let features: Vec<Line> = taproot_agent::probe(unified.as_deref())
+    let features: Vec<Line> = features
         .into_iter()
         .map(|f| match f.state {
             FeatureState::On(hook) => Line::new(f.name, "on", format!("{} [{hook}]", f.gives)),
@@ -81,12 +86,12 @@ pub(crate) fn examine() -> Health {
         .collect();
     let on = |name: &&str| features.iter().any(|f| f.name == **name && f.state != "off");
     let hooks =
-        taproot_probes::doctor::probe_hooks(unified.as_deref()).into_iter().map(|hook| match hook
-            .refused
-        {
-            None => Line::new(hook.kind, "on", hook.purpose),
-            Some(why) => Line::new(hook.kind, "off", format!("{}: {why}", hook.purpose)),
-        });
+        taproot_probes::doctor::probe_hooks(unified().as_deref()).into_iter().map(
+            |hook| match hook.refused {
+                None => Line::new(hook.kind, "on", hook.purpose),
+                Some(why) => Line::new(hook.kind, "off", format!("{}: {why}", hook.purpose)),
+            },
+        );
     let hooks = hooks.chain(trace_hooks()).collect();
     let mut machine = vec![match &layout {
         Ok(layout) => Line::new("cgroups", "on", layout_words(layout)),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use taproot_agent::Feature;
 use taproot_model::Signal;
 use taproot_server::{AppState, Server, Watch, WorldState};
 use taproot_store::{SqliteStore, StoreOptions};
@@ -22,13 +23,8 @@ const WATCH_EVERY: Duration = Duration::from_secs(5);
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let interrupted = live::interrupt_flag()?;
     let store = open_store(&args.store, args.store_size)?;
-    let doctor = serde_json::to_value(super::doctor::examine()).ok();
-    let state = WorldState::new(
-        World::new(Config::default()),
-        Some(Box::new(store)),
-        doctor,
-        env!("CARGO_PKG_VERSION"),
-    );
+    let world = World::new(Config::default());
+    let state = WorldState::new(world, Some(Box::new(store)), env!("CARGO_PKG_VERSION"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -44,6 +40,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         server.run(Arc::clone(&state) as Arc<dyn AppState>, stopped(Arc::clone(&interrupted))),
     );
     tell(addr, &args.store);
+    examine(&state, live.features.clone())?;
     watch(&state, &interrupted);
     live.stop()?;
     runtime.block_on(served).context("the server's task")??;
@@ -52,6 +49,20 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
 
 fn tell(addr: SocketAddr, store: &Path) {
     println!("taproot runs: http://{addr}  (store {}); Ctrl-C ends it", store.display());
+}
+
+/// Lets the doctor look at what the collectors do not know, once they run: trying
+/// hooks takes a while, and nobody waits for it.
+fn examine(state: &Arc<WorldState>, features: Vec<Feature>) -> Result<()> {
+    let state = Arc::clone(state);
+    let look = move || {
+        if let Ok(found) = serde_json::to_value(super::doctor::examine(features)) {
+            state.set_doctor(found);
+        }
+    };
+    // Detached: at the end of the program it may still be trying.
+    std::thread::Builder::new().name("doctor".into()).spawn(look).context("starting a thread")?;
+    Ok(())
 }
 
 fn open_store(path: &Path, max_bytes: u64) -> Result<SqliteStore> {
