@@ -299,3 +299,29 @@ fn an_empty_world_answers_with_nothing() {
     assert!(Map::of(&w, w.span()).services.is_empty());
     assert_eq!(w.flow(&key(), Observer::Merged, w.span()).request_bytes, 0);
 }
+
+#[test]
+fn what_was_understood_of_a_services_traffic() {
+    let mut w = world();
+    // 2 requests of HTTP/1: 2,200 bytes; the parsers understood 800 more.
+    w.add(&requests(1, Role::Server, 200, 2, 5));
+    let mut busy = flow(1, Role::Server);
+    (busy.tx_bytes, busy.rx_bytes) = (3_500, 500);
+    w.add(&Signal::Flow(Box::new(busy)));
+    for (state, value) in [("parsed", 800.0), ("unknown", 600.0), ("unseen", 100.0)] {
+        let Signal::Metric(part) = metric_of(1, metric::CAPTURE_BYTES, MetricKind::Delta, value)
+        else {
+            panic!("a metric")
+        };
+        w.add(&Signal::Metric(Metric { attribute: format!("state={state}").into(), ..part }));
+    }
+    let map = Map::of(&w, w.span());
+    let of = |name: &str| map.services.iter().find(|s| &*s.service == name).unwrap().capture;
+    let api = of("api");
+    assert_eq!((api.socket_bytes, api.parsed_bytes), (4_000, 3_000));
+    assert_eq!((api.unknown_bytes, api.unseen_bytes, api.ratio), (600, 100, Some(0.75)));
+    assert_eq!(of("web").ratio, None, "nobody looked at its end");
+    let top = Top::of(&w, w.span());
+    let row = top.rows.iter().find(|r| &*r.service == "api").unwrap();
+    assert_eq!(row.coverage, Some(0.75));
+}

@@ -155,10 +155,15 @@ fn golden_cells(g: &Golden) -> [String; 4] {
 
 fn map_table(map: &Map) -> String {
     let header = [
-        "FROM", "TO", "PORT", "REQ/S", "ERRORS", "P50", "P99", "BYTES", "RESENT", "FAILED",
-        "DROPPED", "RTT",
+        "FROM", "TO", "PORT", "REQ/S", "ERRORS", "P50", "P99", "BYTES", "PARSED", "RESENT",
+        "FAILED", "DROPPED", "RTT",
     ];
     let mut table = Table::new(&header);
+    // How much of all its traffic is understood tells how far its figures can be trusted.
+    let parsed = |name: &str| {
+        let callee = map.services.iter().find(|s| &*s.service == name);
+        percent(callee.and_then(|s| s.capture.ratio))
+    };
     for e in &map.edges {
         let [rate, errors, p50, p99] = golden_cells(&e.golden);
         table.row(&[
@@ -170,6 +175,7 @@ fn map_table(map: &Map) -> String {
             &p50,
             &p99,
             &bytes((e.request_bytes + e.response_bytes) as f64),
+            &parsed(&e.server),
             &e.retransmits.to_string(),
             &e.failed_connects.to_string(),
             &e.drops.to_string(),
@@ -187,6 +193,7 @@ fn top_table(top: &Top) -> String {
         "ERRORS",
         "P50",
         "P99",
+        "PARSED",
         "CPU",
         "LIMIT",
         "THROTTLED",
@@ -213,6 +220,7 @@ fn top_table(top: &Top) -> String {
             &errors,
             &p50,
             &p99,
+            &percent(r.coverage),
             &number(r.cpu),
             &number(r.cpu_limit),
             &percent(r.throttled),
@@ -235,9 +243,8 @@ fn status_cell(row: &RequestRow) -> String {
 }
 
 fn requests_table(view: &RequestsView) -> String {
-    let header = [
-        "FROM", "TO", "PROTOCOL", "METHOD", "ROUTE", "STATUS", "COUNT", "REQ/S", "P50", "P99",
-    ];
+    let header =
+        ["FROM", "TO", "PROTOCOL", "METHOD", "ROUTE", "STATUS", "COUNT", "REQ/S", "P50", "P99"];
     let mut table = Table::new(&header);
     for r in &view.routes {
         let status = status_cell(r);

@@ -1,5 +1,6 @@
+use super::capture::captures;
 use super::golden::Sums;
-use super::{Golden, SCHEMA_VERSION};
+use super::{Capture, Golden, SCHEMA_VERSION};
 use crate::{EdgeInfo, FlowTotals, Observer, World};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,8 @@ pub struct MapService {
     pub nodes: Vec<Name>,
     /// Requests it served.
     pub inbound: Golden,
+    /// How much of its traffic was understood.
+    pub capture: Capture,
 }
 
 /// All connections from one service to another on one port.
@@ -70,6 +73,7 @@ struct Service {
     instances: BTreeSet<Name>,
     nodes: BTreeSet<Name>,
     inbound: Sums,
+    capture: Capture,
 }
 
 #[derive(Default)]
@@ -99,9 +103,11 @@ impl Map {
     /// The map over `span`. Services are those with an edge or an instance in the window.
     pub fn of(world: &World, span: Span) -> Self {
         let mut services = BTreeMap::<Name, Service>::new();
+        let captures = captures(world, span);
         for entity in world.entities().filter(|e| e.kind != EntityKind::Node) {
             let service = services.entry(entity.service.clone()).or_default();
             service.kind = entity.kind;
+            service.capture.add(captures.get(&entity.id).unwrap_or(&Capture::default()));
             service.instances.insert(entity.instance().clone());
             if !entity.node.is_empty() {
                 service.nodes.insert(entity.node.clone());
@@ -132,6 +138,7 @@ impl Service {
             instances: self.instances.into_iter().collect(),
             nodes: self.nodes.into_iter().collect(),
             inbound: self.inbound.golden(span),
+            capture: self.capture.finished(),
         }
     }
 }

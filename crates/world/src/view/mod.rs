@@ -4,12 +4,14 @@
 //! Units are those of OpenTelemetry: seconds, bytes, ratios from 0 to 1; rates
 //! are per second. A field that nobody measured is `null`, never 0.
 
+mod capture;
 mod flows;
 mod golden;
 mod map;
 mod requests;
 mod top;
 
+pub use capture::Capture;
 pub use flows::{FlowRow, Flows};
 pub use golden::{Golden, Latency};
 pub use map::{Map, MapEdge, MapService};

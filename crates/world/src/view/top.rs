@@ -1,3 +1,4 @@
+use super::capture::captures;
 use super::golden::Sums;
 use super::{Golden, SCHEMA_VERSION, seconds};
 use crate::{SeriesKey, World};
@@ -31,6 +32,8 @@ pub struct TopRow {
     pub node: Name,
     /// Requests it served; `null` if it serves none that are understood.
     pub inbound: Option<Golden>,
+    /// Parsed over socket bytes of its TCP connections; `null` without any.
+    pub coverage: Option<f64>,
     /// CPUs used.
     pub cpu: Option<f64>,
     /// CPUs allowed; `null` when unlimited.
@@ -59,6 +62,10 @@ impl Top {
         let own = |e: &&Entity| !matches!(e.kind, EntityKind::Node | EntityKind::External);
         let mut rows: Vec<_> =
             world.entities().filter(own).map(|e| row(world, e, inbound.get(&e.id), span)).collect();
+        let captures = captures(world, span);
+        for row in &mut rows {
+            row.coverage = captures.get(&row.entity).and_then(|c| c.finished().ratio);
+        }
         rows.sort_by(|a, b| b.cpu.unwrap_or(0.0).total_cmp(&a.cpu.unwrap_or(0.0)));
         Self { schema_version: SCHEMA_VERSION, span, rows }
     }
@@ -79,6 +86,7 @@ fn row(world: &World, entity: &Entity, inbound: Option<&Sums>, span: Span) -> To
         instance: entity.instance().clone(),
         node: entity.node.clone(),
         inbound: golden,
+        coverage: None,
         cpu: rate(metric::CPU_TIME),
         cpu_limit: level(metric::CPU_LIMIT),
         throttled: throttled(world, &entity.id, span),
