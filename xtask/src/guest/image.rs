@@ -17,12 +17,16 @@ use crate::{command, files};
 const INIT: &str = include_str!("init.sh");
 
 /// Dynamic programs of the host that live tests and the lab use, where installed.
-const TOOLS: [&str; 20] = [
+const TOOLS: [&str; 29] = [
     "ab",
     "bash",
     "bridge",
     "conntrack",
+    "dig",
+    "dnsmasq",
+    "dnsperf",
     "ethtool",
+    "h2load",
     "ip",
     "iptables",
     "iptables-legacy",
@@ -30,6 +34,11 @@ const TOOLS: [&str; 20] = [
     "iptables-nft-save",
     "iptables-restore",
     "iptables-save",
+    "memcached",
+    "mosquitto",
+    "mosquitto_pub",
+    "mosquitto_sub",
+    "nats-server",
     "nft",
     "nginx",
     "redis-benchmark",
