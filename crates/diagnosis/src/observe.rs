@@ -10,7 +10,7 @@ use crate::evidence::Link;
 use crate::locate::{Aspect, Call, Entity, Link as TwoEnds, Observed, Series};
 use crate::scene::{Calls, Scene, cut};
 use std::collections::{BTreeMap, BTreeSet};
-use taproot_model::{MetricKind, Name, Span, Timestamp};
+use taproot_model::{EntityKind, MetricKind, Name, Span, Timestamp};
 use taproot_world::Observer;
 
 /// Attribute of series that tell of somebody else's doing.
@@ -27,6 +27,13 @@ pub(crate) fn observed(scene: &Scene<'_>, until: Timestamp) -> Observed {
     for workload in scene.workloads() {
         let entity = observed.entity(&workload.service);
         time.resources(&workload.id, entity, &mut observed);
+    }
+    // Somebody outside who is called can be the one who is slow.
+    let called = |service: &Name| scene.links.iter().any(|l| l.server == *service);
+    let outside = scene.entities.values().filter(|e| e.kind == EntityKind::External);
+    for outsider in outside.filter(|e| !called(&e.service)) {
+        let entity = observed.entity(&outsider.service);
+        observed.outsiders.insert(entity);
     }
     let mut between: BTreeMap<(&Name, &Name), Vec<&Link>> = BTreeMap::new();
     for link in scene.links.iter().filter(|l| l.client != l.server) {

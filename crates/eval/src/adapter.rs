@@ -9,6 +9,7 @@ use crate::cost::{self, Cost};
 use crate::error::EvalError;
 use crate::mode::Mode;
 use crate::outcome::{self, Measure, Outcome, Row};
+use crate::reliability::Claim;
 
 /// Figures of one case or one group, by the name of the measure.
 pub type Marks = BTreeMap<&'static str, f64>;
@@ -43,6 +44,11 @@ pub trait Adapter {
     fn group(&self, truth: &Self::Truth) -> String;
     /// Figures of one case. Ties count at the worst rank; what is absent is a miss.
     fn score(&self, answer: &Self::Answer, truth: &Self::Truth) -> Marks;
+    /// The first claim of an answer and whether it is right, where the engine says how
+    /// sure it is and the set can tell.
+    fn claim(&self, _answer: &Self::Answer, _truth: &Self::Truth) -> Option<Claim> {
+        None
+    }
     /// The answer in a few words, for the rows.
     fn brief(&self, answer: &Self::Answer) -> String;
     /// The truth in a few words, for the rows.
@@ -141,6 +147,7 @@ impl<A: Adapter> DataSet for A {
 
 fn row<A: Adapter>(adapter: &A, case: Judged<A>) -> Result<Row, EvalError> {
     Ok(Row {
+        claim: adapter.claim(&case.answer, &case.truth),
         truth: adapter.brief_truth(&case.truth),
         brief: adapter.brief(&case.answer),
         answer: serde_json::to_value(&case.answer)?,

@@ -14,6 +14,7 @@
 //! | [`outcome`] | rows, table, text |
 //! | [`peers`] | what others reach |
 //! | [`ranking`] | AC@k and its kin |
+//! | [`reliability`] | whether confidence means what it says |
 //! | [`sets`] | the adapters |
 #![forbid(unsafe_code)]
 
@@ -26,6 +27,7 @@ mod mode;
 pub mod outcome;
 pub mod peers;
 pub mod ranking;
+pub mod reliability;
 pub mod sets;
 
 pub use cost::Cost;

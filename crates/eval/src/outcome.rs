@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::adapter::Marks;
 use crate::mode::Mode;
+use crate::reliability::Claim;
 
 /// Version of the JSON.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -22,6 +23,9 @@ pub struct Row {
     pub group: String,
     /// Figures.
     pub marks: Marks,
+    /// The first claim, where the engine says how sure it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
     /// What is true, in a few words.
     pub truth: String,
     /// What the engine said, in a few words.

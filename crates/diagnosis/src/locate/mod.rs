@@ -17,8 +17,10 @@
 //! | `links` | on which links does a caller wait longer than its callee works? |
 //! | `spans` | where along the traces is time added: in an entity, on a link? |
 //! | `sequences` | whose code took another way, as its log lines tell? |
+//! | `explained` | ... and did it in requests in which nothing below it did? |
 //! | `structure` | whose code took another way, as its spans tell? |
 
+mod explained;
 mod impact;
 mod kind;
 mod links;
@@ -54,7 +56,8 @@ pub struct Culprit {
     pub entity: String,
     /// Orders the list; equal means that nothing tells them apart.
     pub score: f64,
-    /// 0 to 1: how much of all evidence speaks for it, and how strong that is.
+    /// 0 to 1: how often an answer like this is right, by how far it stands out from the
+    /// others and how strong it is; calibrated over the public sets (decision 0049).
     pub confidence: f64,
     /// The metric that moved farthest and is no mere symptom, if one did.
     pub metric: Option<String>,
@@ -80,6 +83,8 @@ pub struct Located {
 const RESOURCE: (f64, f64) = (3.0, 100.0);
 /// Voice of a resource that is used up, however far it moved.
 const FULL: f64 = 0.9;
+/// What is left of the voice of a resource of which nine tenths are free.
+const AT_EASE: f64 = 0.25;
 /// How much each kind of evidence counts, the strongest kind counting one.
 const OWN_MASS: f64 = 1.0;
 const RESOURCE_WEIGHT: f64 = 0.9;
@@ -96,6 +101,9 @@ const SURPRISING: f64 = 1.5;
 /// Amount of rare notices at which they speak with half of their voice.
 const RARE: f64 = 10.0;
 const NOTICES: f64 = 0.9;
+/// How much more likely a culprit is for a higher score, as a power: the one that makes
+/// confidence agree with how often it is right over all public sets together.
+const SHARPNESS: i32 = 6;
 
 /// What speaks for one entity.
 #[derive(Clone, Debug, Default)]
@@ -223,7 +231,8 @@ fn blame_sequences(observed: &Observed, from: f64, cases: &mut BTreeMap<Entity, 
         let Some(at) = at else { return edge.to_owned() };
         observed.templates.get(at as usize).cloned().unwrap_or_else(|| format!("#{at}"))
     };
-    for (entity, found) in sequences::surprises(&observed.lines, &observed.graph(), from) {
+    let (graph, parents) = (observed.graph(), observed.parents());
+    for (entity, found) in sequences::surprises(&observed.lines, &graph, &parents, from) {
         cases.entry(entity).or_default().add(
             1.0 - (-found.amount / SURPRISING).exp(),
             format!(
@@ -274,6 +283,7 @@ fn blame_resources(
         }
         let moved_far = stats::grade(moved.shift.score.abs(), RESOURCE.0, RESOURCE.1);
         let strength = if moved.is_full() { moved_far.max(FULL) } else { moved_far };
+        let strength = if moved.at_ease { AT_EASE * strength } else { strength };
         case.add(
             RESOURCE_WEIGHT * strength,
             format!(
@@ -287,7 +297,7 @@ fn blame_resources(
 fn ranked(observed: &Observed, cases: BTreeMap<Entity, Case>) -> Vec<Culprit> {
     let mut culprits: Vec<Culprit> = cases
         .into_iter()
-        .filter(|(_, case)| !case.strengths.is_empty())
+        .filter(|(entity, case)| !case.strengths.is_empty() && !observed.outsiders.contains(entity))
         .map(|(entity, mut case)| {
             case.because.sort_by(|a, b| b.0.total_cmp(&a.0));
             let score = case.strengths.iter().copied().fold(0.0, f64::max)
@@ -303,9 +313,12 @@ fn ranked(observed: &Observed, cases: BTreeMap<Entity, Case>) -> Vec<Culprit> {
             }
         })
         .collect();
-    let all: f64 = culprits.iter().map(|culprit| culprit.score).sum();
+    // In units of the best score, so that no power of a small one vanishes.
+    let best = culprits.iter().map(|culprit| culprit.score).fold(f64::MIN_POSITIVE, f64::max);
+    let voice = |culprit: &Culprit| (culprit.score / best).powi(SHARPNESS);
+    let all: f64 = culprits.iter().map(voice).sum();
     for culprit in &mut culprits {
-        culprit.confidence = culprit.score.min(1.0) * culprit.score / all.max(f64::MIN_POSITIVE);
+        culprit.confidence = culprit.score.clamp(0.0, 1.0).sqrt() * voice(culprit) / all;
     }
     culprits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.entity.cmp(&b.entity)));
     culprits

@@ -109,6 +109,8 @@ pub enum What {
 pub struct Observed {
     /// Names of the entities: services, pods, instances.
     pub entities: Vec<String>,
+    /// Those of them that are nobody of ours: they call, and are not blamed.
+    pub outsiders: BTreeSet<Entity>,
     /// Their series.
     pub series: Vec<Series>,
     /// The call graph; what spans show is added to it.
@@ -134,6 +136,11 @@ impl Observed {
             self.entities.push(name.to_owned());
             self.entities.len() - 1
         })
+    }
+
+    /// The span that caused each span.
+    pub(super) fn parents(&self) -> HashMap<u64, u64> {
+        self.spans.iter().filter_map(|span| Some((span.id, span.parent?))).collect()
     }
 
     /// The call graph: what is given and what spans show, each call once.

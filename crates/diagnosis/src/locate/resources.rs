@@ -11,8 +11,12 @@ pub(super) struct Moved<'a> {
     pub(super) metric: &'a str,
     pub(super) aspect: Aspect,
     pub(super) shift: Shift,
+    /// Whether its owner tells that nine tenths of that resource are left.
+    pub(super) at_ease: bool,
 }
 
+/// Percentage of a limit below which nobody is short of a resource, however it moved.
+const AT_EASE: f64 = 10.0;
 /// Percentage of a limit from which a resource counts as used up, and below which it
 /// must have been before.
 const FULL: (f64, f64) = (90.0, 70.0);
@@ -20,11 +24,13 @@ const FULL: (f64, f64) = (90.0, 70.0);
 impl Moved<'_> {
     /// Whether a resource that is told in percent of its limit was used up just now.
     pub(super) fn is_full(&self) -> bool {
+        self.is_share() && self.shift.value >= FULL.0 && self.shift.normal.level < FULL.1
+    }
+
+    /// Whether it is a resource told in percent of its limit.
+    fn is_share(&self) -> bool {
         let name = self.metric.to_lowercase();
-        (name.contains('%') || name.contains("percent"))
-            && self.aspect.is_cause()
-            && self.shift.value >= FULL.0
-            && self.shift.normal.level < FULL.1
+        (name.contains('%') || name.contains("percent")) && self.aspect.is_cause()
     }
 }
 
@@ -49,9 +55,14 @@ pub(super) fn moved(observed: &Observed, onset: f64) -> Vec<Moved<'_>> {
             };
             let shift = shift::shift(&side(false), &side(true))?;
             let aspect = Aspect::of(&series.metric);
-            Some(Moved { entity: series.entity, metric: &series.metric, aspect, shift })
+            let (entity, metric) = (series.entity, series.metric.as_str());
+            Some(Moved { entity, metric, aspect, shift, at_ease: false })
         })
         .collect();
+    let at_ease = at_ease(&moved);
+    for one in &mut moved {
+        one.at_ease = at_ease.contains(&(one.entity, one.aspect));
+    }
     let heavy = heavy(&moved);
     moved.retain(|one| one.shift.score.abs() >= WORTH || one.is_full());
     let explained = |one: &Moved<'_>| one.aspect == Aspect::Cpu && heavy.contains(&one.entity);
@@ -69,6 +80,13 @@ pub(super) fn moved(observed: &Observed, onset: f64) -> Vec<Moved<'_>> {
         }
     }
     moved
+}
+
+/// Resources of entities that are told in percent of their limit and hardly used.
+fn at_ease(moved: &[Moved<'_>]) -> Vec<(Entity, Aspect)> {
+    let shares = moved.iter().filter(|one| one.is_share());
+    let easy = shares.filter(|one| one.shift.value.max(one.shift.normal.level) < AT_EASE);
+    easy.map(|one| (one.entity, one.aspect)).collect()
 }
 
 /// Entities whose memory rose by a good part of what all have.
@@ -125,6 +143,16 @@ mod tests {
         assert!(moved(&restless, 30.0)[0].is_full());
         let hot = observed(&[("a", "cpu.usage(%)", 92.0, 99.0)]);
         assert!(moved(&hot, 30.0).iter().all(|one| !one.is_full()));
+    }
+
+    #[test]
+    fn who_uses_little_of_its_limit_is_at_ease() {
+        let idle = observed(&[("a", "cpu(m)", 4.0, 22.0), ("a", "cpu.usage(%)", 0.7, 4.5)]);
+        assert!(moved(&idle, 30.0).iter().all(|one| one.at_ease));
+        let busy = observed(&[("a", "cpu(m)", 4.0, 130.0), ("a", "cpu.usage(%)", 0.7, 26.0)]);
+        assert!(moved(&busy, 30.0).iter().all(|one| !one.at_ease));
+        let untold = observed(&[("a", "cpu(m)", 4.0, 22.0)]);
+        assert!(!moved(&untold, 30.0)[0].at_ease);
     }
 
     #[test]

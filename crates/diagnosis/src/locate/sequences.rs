@@ -5,19 +5,18 @@
 //! that were rare before. The share of a successor is compared with its share in
 //! the whole past and in the oldest part of it, whichever is higher: so neither a
 //! branch that depends on data nor the end of an earlier trouble counts as new.
-//! What a callee shows as strongly explains what its caller shows. The idea of
+//! What a callee shows in the same requests explains what its caller shows. The idea of
 //! comparing event sequences is Nezha's (Yu et al., FSE 2023).
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::explained::{Parents, explained};
 use super::observed::{Call, Entity, Line};
 
 /// Template of the edges of a flow.
 const EDGE: u32 = u32::MAX;
 /// Fewest times that a line must have been seen, in the past and now.
 const FEWEST: f64 = 2.0;
-/// A callee explains its caller when it surprises at least by this part as much.
-const EXPLAINS: f64 = 0.75;
 /// What is left of a surprise that is explained: enough to rank after all others.
 const LEFT: f64 = 0.1;
 
@@ -69,12 +68,18 @@ fn share(counts: Option<&BTreeMap<u32, f64>>, of: u32) -> (f64, f64, f64) {
 }
 
 /// What surprises most in each entity, less where a callee explains it.
-pub(super) fn surprises(lines: &[Line], calls: &[Call], from: f64) -> BTreeMap<Entity, Surprise> {
+pub(super) fn surprises(
+    lines: &[Line],
+    calls: &[Call],
+    parents: &Parents,
+    from: f64,
+) -> BTreeMap<Entity, Surprise> {
     let side =
         |after: bool| lines.iter().filter(move |l| (l.at >= from) == after && l.at.is_finite());
     let oldest = side(false).map(|l| l.at).fold(f64::INFINITY, f64::min);
     let newest = side(true).map(|l| l.at).fold(from, f64::max);
-    let now = successors(&mut side(true).collect());
+    let mut asked: Vec<&Line> = side(true).collect();
+    let now = successors(&mut asked);
     let past = successors(&mut side(false).collect());
     let until = oldest + (newest - from);
     let first = successors(&mut side(false).filter(|l| l.at <= until).collect());
@@ -105,11 +110,8 @@ pub(super) fn surprises(lines: &[Line], calls: &[Call], from: f64) -> BTreeMap<E
             }
         }
     }
-    let raw: BTreeMap<Entity, f64> = most.iter().map(|(entity, s)| (*entity, s.amount)).collect();
-    for (entity, surprise) in &mut most {
-        let callees = calls.iter().filter(|c| c.caller == *entity && c.callee != *entity);
-        let strongest = callees.filter_map(|c| raw.get(&c.callee)).copied().fold(0.0, f64::max);
-        if strongest >= EXPLAINS * surprise.amount {
+    for entity in explained(&asked, &most, calls, parents) {
+        if let Some(surprise) = most.get_mut(&entity) {
             surprise.amount *= LEFT;
         }
     }
@@ -144,7 +146,7 @@ mod tests {
         all.extend(lines(1, 0.0, &[&[5, 6, 7][..]; 8]));
         all.extend(lines(0, 100.0, &[&[1, 2, 4][..]; 8]));
         all.extend(lines(1, 100.0, &[&[5, 7][..]; 8]));
-        let found = surprises(&all, &[Call { caller: 0, callee: 1 }], 100.0);
+        let found = surprises(&all, &[Call { caller: 0, callee: 1 }], &Parents::new(), 100.0);
         assert_eq!(found[&1].after, Some(5));
         assert_eq!(found[&1].next, Some(7));
         assert!(found[&1].amount > 1.0);
@@ -155,16 +157,16 @@ mod tests {
     fn what_was_always_so_does_not_surprise() {
         let mut all = lines(0, 0.0, &[&[1, 2], &[1, 3], &[1, 2], &[1, 3]]);
         all.extend(lines(0, 100.0, &[&[1, 3], &[1, 2], &[1, 3], &[1, 2]]));
-        let found = surprises(&all, &[], 100.0);
+        let found = surprises(&all, &[], &Parents::new(), 100.0);
         assert!(found.values().all(|s| s.amount < 0.2), "{found:?}");
     }
 
     #[test]
     fn empty_and_one_sided_logs_do_no_harm() {
-        assert!(surprises(&[], &[], 0.0).is_empty());
-        assert!(surprises(&lines(0, 0.0, &[&[1, 2]]), &[], 100.0).is_empty());
-        assert!(surprises(&lines(0, 100.0, &[&[1, 2]]), &[], 0.0).is_empty());
+        assert!(surprises(&[], &[], &Parents::new(), 0.0).is_empty());
+        assert!(surprises(&lines(0, 0.0, &[&[1, 2]]), &[], &Parents::new(), 100.0).is_empty());
+        assert!(surprises(&lines(0, 100.0, &[&[1, 2]]), &[], &Parents::new(), 0.0).is_empty());
         let odd = [Line { at: f64::NAN, ..Line::default() }];
-        assert!(surprises(&odd, &[], 0.0).is_empty());
+        assert!(surprises(&odd, &[], &Parents::new(), 0.0).is_empty());
     }
 }

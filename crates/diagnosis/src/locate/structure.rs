@@ -42,7 +42,7 @@ pub(super) fn surprises(observed: &Observed, from: f64) -> BTreeMap<Entity, Surp
         }
     }
     let calls: Vec<Call> = calls.into_iter().collect();
-    let found = sequences::surprises(&flows, &calls, from);
+    let found = sequences::surprises(&flows, &calls, &observed.parents(), from);
     let mut most: BTreeMap<Entity, Surprise> = BTreeMap::new();
     for ((entity, _), handler) in handlers.iter().filter(|((entity, _), _)| !writes(*entity)) {
         let Some(surprise) = found.get(handler) else { continue };

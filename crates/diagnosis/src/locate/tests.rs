@@ -100,3 +100,19 @@ fn notices_alone_are_enough_and_nothing_dates_them() {
     );
     assert_eq!(found.culprits[0].because, ["cpu_usage rose, in 1 of 2 episodes"]);
 }
+
+#[test]
+fn outsiders_are_not_blamed() {
+    let mut shop = shop();
+    shop.outsiders.insert(1);
+    let found = locate(&shop, &Question::default());
+    assert!(found.culprits.iter().all(|culprit| culprit.entity != "cart"), "{found:?}");
+}
+
+#[test]
+fn a_clear_answer_is_surer_than_one_among_equals_and_sums_stay_below_one() {
+    let sum = |found: &Located| found.culprits.iter().map(|c| c.confidence).sum::<f64>();
+    let found = locate(&shop(), &Question { alarm: Some(ALARM), ..Question::default() });
+    assert!(found.culprits[0].confidence > 0.8, "{found:?}");
+    assert!(sum(&found) <= 1.0 + 1e-9);
+}

@@ -3,6 +3,7 @@
 use taproot_diagnosis::locate::Located;
 
 use crate::ranking;
+use crate::reliability::Claim;
 
 /// Who was to blame.
 #[derive(Debug)]
@@ -17,6 +18,13 @@ pub(super) fn rank(answer: &Located, entity: &str) -> Option<usize> {
     let list: Vec<(&str, f64)> =
         answer.culprits.iter().map(|culprit| (culprit.entity.as_str(), culprit.score)).collect();
     ranking::worst_rank(&list, |name| *name == entity)
+}
+
+/// The first culprit as a claim; none where there is no culprit, in truth or answer.
+pub(super) fn claim(answer: &Located, truth: &Truth) -> Option<Claim> {
+    let first = answer.culprits.first().filter(|_| !truth.entity.is_empty())?;
+    let right = rank(answer, &truth.entity) == Some(1);
+    Some(Claim { confidence: first.confidence, right })
 }
 
 /// The first three.

@@ -22,6 +22,7 @@ use crate::error::EvalError;
 use crate::files::{self, Table};
 use crate::mode::Mode;
 use crate::ranking;
+use crate::reliability::Claim;
 
 /// One of the two systems.
 #[derive(Debug)]
@@ -360,6 +361,10 @@ impl Adapter for Nezha {
             ("AS@3", ranking::within(rank, 3)),
             ("AS@5", ranking::within(rank, 5)),
         ])
+    }
+
+    fn claim(&self, answer: &Located, truth: &Truth) -> Option<Claim> {
+        located::claim(answer, truth)
     }
 
     fn brief(&self, answer: &Located) -> String {

@@ -17,6 +17,7 @@ use crate::error::EvalError;
 use crate::files::{self, Table};
 use crate::mode::Mode;
 use crate::ranking;
+use crate::reliability::Claim;
 
 /// The set.
 #[derive(Debug)]
@@ -234,6 +235,10 @@ impl Adapter for PetShop {
         }
         let rank = located::rank(answer, &truth.entity);
         Marks::from([("top-1", ranking::within(rank, 1)), ("top-3", ranking::within(rank, 3))])
+    }
+
+    fn claim(&self, answer: &Located, truth: &Truth) -> Option<Claim> {
+        located::claim(answer, truth)
     }
 
     fn brief(&self, answer: &Located) -> String {

@@ -14,6 +14,7 @@ use crate::error::EvalError;
 use crate::files::{self, Table};
 use crate::mode::Mode;
 use crate::ranking;
+use crate::reliability::Claim;
 
 /// The set.
 #[derive(Debug)]
@@ -91,6 +92,10 @@ impl Adapter for SockShop {
             ("service Avg@5", ranking::average(rank, 5)),
             ("metric AC@1", f64::from(u8::from(right_metric))),
         ])
+    }
+
+    fn claim(&self, answer: &Located, truth: &Truth) -> Option<Claim> {
+        located::claim(answer, truth)
     }
 
     fn brief(&self, answer: &Located) -> String {

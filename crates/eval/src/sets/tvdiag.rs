@@ -5,7 +5,7 @@
 //! by HR@1 and HR@3; the type is scored as the authors do, by the F1 of weighted
 //! precision and recall.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use taproot_diagnosis::locate::{Kind, Located, Notice, Observed, Question, What, locate};
@@ -17,6 +17,7 @@ use crate::files;
 use crate::mode::Mode;
 use crate::outcome::{ALL, Measure};
 use crate::ranking;
+use crate::reliability::Claim;
 
 /// One of the sets.
 #[derive(Debug)]
@@ -136,6 +137,11 @@ impl Adapter for TvDiag {
             let notices = incidents.notices(other, &mut observed);
             observed.earlier.push(notices);
         }
+        // Callers from outside have a name of their own, and are no instance.
+        let instances: BTreeSet<&String> = nodes.values().flatten().collect();
+        let names = observed.entities.iter().enumerate();
+        let outside = names.filter(|(_, name)| !instances.contains(name)).map(|(at, _)| at);
+        observed.outsiders = outside.collect();
         Ok((observed, Question::default()))
     }
 
@@ -166,6 +172,10 @@ impl Adapter for TvDiag {
             ("HR@3", ranking::within(rank, 3)),
             ("type", f64::from(u8::from(right))),
         ])
+    }
+
+    fn claim(&self, answer: &Located, truth: &Truth) -> Option<Claim> {
+        located::claim(answer, truth)
     }
 
     fn brief(&self, answer: &Located) -> String {
