@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use taproot_eval::{EvalError, Outcome, peers, sets};
+use taproot_eval::{EvalError, Outcome, peers, reliability, sets};
 
 use crate::args::{EvalArgs, Output};
 use crate::table::Table;
@@ -15,17 +15,26 @@ use crate::table::Table;
 pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
     match args.name.as_str() {
         "list" => list(),
-        "all" => {
-            for set in sets::all() {
-                match one(set.name(), args) {
-                    Err(error) if is_absent(&error) => eprintln!("left out: {error}"),
-                    result => result?,
-                }
-            }
+        "all" => all(args)?,
+        name => {
+            one(name, args)?;
         }
-        name => one(name, args)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn all(args: &EvalArgs) -> Result<()> {
+    let mut outcomes = Vec::new();
+    for set in sets::all() {
+        match one(set.name(), args) {
+            Err(error) if is_absent(&error) => eprintln!("left out: {error}"),
+            result => outcomes.push(result?),
+        }
+    }
+    if matches!(args.output, Output::Table) {
+        print!("{}", reliability::text(&outcomes));
+    }
+    Ok(())
 }
 
 fn list() {
@@ -40,7 +49,7 @@ fn is_absent(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(EvalError::NotFound { .. }))
 }
 
-fn one(name: &str, args: &EvalArgs) -> Result<()> {
+fn one(name: &str, args: &EvalArgs) -> Result<Outcome> {
     let (outcome, cost) = taproot_eval::run(name, &args.data, args.mode)?;
     match args.output {
         Output::Json => println!("{}", serde_json::to_string(&outcome)?),
@@ -52,7 +61,10 @@ fn one(name: &str, args: &EvalArgs) -> Result<()> {
         }
     }
     eprintln!("{name}: {}", cost.text());
-    args.write.as_deref().map_or(Ok(()), |folder| write(&outcome, folder))
+    if let Some(folder) = args.write.as_deref() {
+        write(&outcome, folder)?;
+    }
+    Ok(outcome)
 }
 
 fn write(outcome: &Outcome, folder: &Path) -> Result<()> {
