@@ -11,10 +11,11 @@ use clap::{Args, ValueEnum};
 use taproot_kube::Resolver;
 use taproot_model::Step;
 use taproot_probes::trace::{Event, Options, Tracer};
-use taproot_trace::filter::{Expr, Side};
+use taproot_trace::filter::Expr;
 use taproot_trace::judge::Verdict;
 use taproot_trace::{Namespaces, Trace, diff, expect, judge, pcapng, render};
 
+use crate::trace_filter::Narrow;
 use crate::trace_names::{ClusterNames, Scene};
 use crate::{live, units};
 
@@ -24,8 +25,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const AFTERMATH: Duration = Duration::from_millis(300);
 /// Hops kept in memory at most.
 const MOST_HOPS: usize = 500_000;
-/// How long names are waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Flags of `taproot trace`.
 #[derive(Debug, Args)]
@@ -33,15 +32,8 @@ pub(crate) struct TraceArgs {
     /// Which packets, in the words of pcap-filter: `tcp port 443 and host 10.0.0.1`.
     #[arg(value_name = "FILTER")]
     filter: Vec<String>,
-    /// Only packets from or to this pod, followed wherever they go.
-    #[arg(long, value_name = "NAMESPACE/NAME")]
-    pod: Option<String>,
-    /// Only packets from or to this service (and, once translated, its backends).
-    #[arg(long, value_name = "[NAMESPACE/]NAME")]
-    service: Option<String>,
-    /// Only hops in this network namespace: a name below /run/netns, a file, or a pid.
-    #[arg(long, value_name = "NETNS")]
-    netns: Option<String>,
+    #[command(flatten)]
+    narrow: Narrow,
     /// Stop after this time.
     #[arg(long = "for", default_value = "10s", value_parser = units::duration)]
     look: Duration,
@@ -100,8 +92,8 @@ pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode> {
     let options = live::trace_names(args.pods_file.as_deref(), args.lab.as_deref())?;
     let node_netns = options.node_netns.clone();
     let names = ClusterNames::new(Resolver::start(options.names), node_netns.as_deref());
-    let filter = narrow(filter, args, &names)?;
     let mut namespaces = Namespaces::find(Path::new("/proc"), Path::new("/run/netns"));
+    let filter = args.narrow.apply(filter, &names, &namespaces)?;
     namespaces.remember(names.inodes());
     let tracer = Tracer::start(&Options {
         tests: filter.compile()?,
@@ -144,61 +136,6 @@ fn print(
             .context("the pcapng cannot be written")?,
     }
     Ok(())
-}
-
-/// The filter with what pod, service and namespace add to it.
-fn narrow(filter: Expr, args: &TraceArgs, names: &ClusterNames) -> Result<Expr> {
-    let mut parts = vec![filter];
-    if let Some(pod) = &args.pod {
-        let (namespace, name) = pod
-            .split_once('/')
-            .with_context(|| format!("--pod {pod}: write it as NAMESPACE/NAME"))?;
-        let addresses = patient(|| names.pod(namespace, name));
-        let addresses = addresses.with_context(|| {
-            let known = names.pods().join(", ");
-            format!("no pod {pod} runs on this node; known are: {known}")
-        })?;
-        parts.push(Expr::Any(
-            addresses.into_iter().map(|ip| Expr::host(ip, Side::Either)).collect(),
-        ));
-    }
-    if let Some(service) = &args.service {
-        let found = patient(|| names.service(service)).with_context(|| {
-            let known = names.services().join(", ");
-            format!("no service {service} is known; known are: {known}")
-        })?;
-        parts.push(found);
-    }
-    if let Some(netns) = &args.netns {
-        parts.push(Expr::is(taproot_probes::trace::Field::Netns, netns_inode(netns)?));
-    }
-    Ok(Expr::All(parts))
-}
-
-/// Asks again until there is an answer: sources of names need a moment.
-fn patient<T>(ask: impl Fn() -> Option<T>) -> Option<T> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let answer = ask();
-        if answer.is_some() || Instant::now() > end {
-            return answer;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-/// The inode of a namespace by name, file or pid.
-fn netns_inode(text: &str) -> Result<u32> {
-    use std::os::unix::fs::MetadataExt;
-    let path = match text.parse::<u32>() {
-        Ok(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
-        Err(_) if text.contains('/') => PathBuf::from(text),
-        Err(_) => Path::new("/run/netns").join(text),
-    };
-    let meta = std::fs::metadata(&path).with_context(|| {
-        format!("--netns {text}: no namespace at {}; `ip netns` lists names", path.display())
-    })?;
-    Ok(meta.ino() as u32)
 }
 
 /// Collects hops until the time is over, enough was seen, or Ctrl-C.

@@ -1,12 +1,19 @@
 //! Who is who, for a trace.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::File;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use taproot_kube::{Resolver, Service, netns};
-use taproot_model::{PacketId, Timestamp};
+use taproot_model::{Entity, PacketId, Timestamp};
 use taproot_probes::trace::Event;
 use taproot_trace::Names;
 use taproot_trace::filter::{Expr, Side};
@@ -16,8 +23,10 @@ pub(crate) struct ClusterNames {
     resolver: Resolver,
     /// Inode of the node's own namespace.
     node: Option<u32>,
-    /// Names below `/run/netns`, by inode.
-    named: BTreeMap<u32, String>,
+    /// Files below `/run/netns`, by inode.
+    named: BTreeMap<u32, PathBuf>,
+    /// Addresses in those of them that no process is in, read when first asked for.
+    silent: OnceCell<BTreeMap<u32, Vec<IpAddr>>>,
 }
 
 impl ClusterNames {
@@ -27,11 +36,9 @@ impl ClusterNames {
         let node = std::fs::metadata(node).ok().map(|meta| meta.ino() as u32);
         let named = netns::named(Path::new("/run/netns"))
             .into_iter()
-            .filter_map(|(inode, path)| {
-                Some((inode as u32, path.file_name()?.to_string_lossy().into_owned()))
-            })
+            .map(|(inode, path)| (inode as u32, path))
             .collect();
-        Self { resolver, node, named }
+        Self { resolver, node, named, silent: OnceCell::new() }
     }
 
     /// A process in each network namespace of this machine, by inode.
@@ -44,28 +51,61 @@ impl ClusterNames {
             .collect()
     }
 
-    /// Namespace and name of the pod that owns a namespace.
+    /// Namespace and name of the pod that owns a namespace: by the processes in it, or
+    /// else by its addresses.
     fn pod_of(&self, inode: u64) -> Option<(String, String)> {
-        let owner = self.resolver.resolve_netns(inode, 0, Timestamp::now())?;
-        (!owner.pod.is_empty()).then(|| (owner.namespace.to_string(), owner.pod.to_string()))
+        let now = Timestamp::now();
+        let pod = |owner: Arc<Entity>| {
+            (!owner.pod.is_empty()).then(|| (owner.namespace.to_string(), owner.pod.to_string()))
+        };
+        if let Some(found) = self.resolver.resolve_netns(inode, 0, now).and_then(pod) {
+            return Some(found);
+        }
+        let addresses = self.silent().get(&(inode as u32))?;
+        addresses.iter().find_map(|ip| self.resolver.resolve_addr(None, *ip, 0, now).and_then(pod))
+    }
+
+    /// Named namespaces without a process, which nobody can be told by: their addresses.
+    fn silent(&self) -> &BTreeMap<u32, Vec<IpAddr>> {
+        self.silent.get_or_init(|| {
+            let busy = Self::processes();
+            let silent = self.named.iter().filter(|(inode, _)| {
+                !busy.contains_key(&u64::from(**inode)) && self.node != Some(**inode)
+            });
+            silent.filter_map(|(inode, file)| Some((*inode, addresses_in(file)?))).collect()
+        })
+    }
+
+    /// Every pod of this node with all its addresses.
+    fn pods_with_addresses(&self) -> Vec<((String, String), Vec<IpAddr>)> {
+        let busy = Self::processes().into_iter().map(|(inode, pid)| {
+            (inode, netns::addresses(Path::new("/proc"), pid).unwrap_or_default())
+        });
+        let silent = self.silent().iter().map(|(inode, found)| (u64::from(*inode), found.clone()));
+        let named = |(inode, found)| Some((self.pod_of(inode)?, found));
+        busy.chain(silent).filter_map(named).collect()
     }
 
     /// The addresses of a pod of this node, all of them.
     pub(crate) fn pod(&self, namespace: &str, name: &str) -> Option<Vec<IpAddr>> {
         let wanted = (namespace.to_owned(), name.to_owned());
-        let (_, pid) = Self::processes()
-            .into_iter()
-            .find(|(inode, _)| self.pod_of(*inode).as_ref() == Some(&wanted))?;
-        netns::addresses(Path::new("/proc"), pid).ok().filter(|found| !found.is_empty())
+        let mut pods = self.pods_with_addresses().into_iter();
+        pods.find(|(pod, found)| *pod == wanted && !found.is_empty()).map(|(_, found)| found)
+    }
+
+    /// The addresses of all pods of a Kubernetes namespace on this node.
+    pub(crate) fn pods_in(&self, namespace: &str) -> Option<Vec<IpAddr>> {
+        let pods = self.pods_with_addresses().into_iter();
+        let found: Vec<IpAddr> =
+            pods.filter(|(pod, _)| pod.0 == namespace).flat_map(|(_, found)| found).collect();
+        (!found.is_empty()).then_some(found)
     }
 
     /// The pods of this node, for messages.
     pub(crate) fn pods(&self) -> Vec<String> {
-        let found: BTreeSet<String> = Self::processes()
-            .into_keys()
-            .filter_map(|inode| self.pod_of(inode))
-            .map(|(namespace, name)| format!("{namespace}/{name}"))
-            .collect();
+        let pods = self.pods_with_addresses().into_iter();
+        let found: BTreeSet<String> =
+            pods.map(|((namespace, name), _)| format!("{namespace}/{name}")).collect();
         found.into_iter().collect()
     }
 
@@ -97,6 +137,24 @@ impl ClusterNames {
     }
 }
 
+/// Does something on a thread in a network namespace.
+pub(crate) fn inside<T: Send>(file: &Path, task: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let file = File::open(file)?;
+    let enter = || {
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+        Ok(task())
+    };
+    std::thread::scope(|scope| scope.spawn(enter).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn addresses_in(file: &Path) -> Option<Vec<IpAddr>> {
+    // A thread has a folder in /proc like a process, and sees its own network there.
+    let own = || u32::try_from(rustix::thread::gettid().as_raw_nonzero().get()).ok();
+    let read = || netns::addresses(Path::new("/proc"), own()?).ok();
+    inside(file, read).ok().flatten()
+}
+
 fn packets_of(service: &Service) -> Expr {
     let at = |address: SocketAddr| {
         let host = Expr::host(address.ip(), Side::Either);
@@ -122,7 +180,8 @@ impl Names for ClusterNames {
         if self.node == Some(inode) {
             return Some(format!("node {}", self.resolver.node().node));
         }
-        self.named.get(&inode).map(|name| format!("netns {name}"))
+        let name = self.named.get(&inode)?.file_name()?;
+        Some(format!("netns {}", name.to_string_lossy()))
     }
 
     fn address(&self, address: SocketAddr) -> Option<String> {

@@ -5,8 +5,8 @@ mod pcapng;
 mod routed;
 
 use common::{Shop, run, taproot, text};
-use routed::Routed;
-use serde_json::Value;
+use routed::{Routed, SERVER};
+use serde_json::{Value, json};
 use taproot_testkit::{guest_kernel, need_commands, need_root, skip};
 
 /// Runs a trace that must succeed, and returns what it printed.
@@ -57,13 +57,19 @@ fn two_homes_and_an_answer_at_the_wrong_one() {
     assert!(expected.contains("  pod shop/reporter: "), "{told}");
 }
 
-/// A bed whose router drops what goes to port 81, and the lines of a trace of both ports.
-fn one_port_filtered(flags: &[&str]) -> Result<(Routed, std::process::Output), String> {
+/// A bed whose router drops what goes to port 81.
+fn filtering() -> Result<Routed, String> {
     let bed = Routed::new()?;
     bed.run("node", "nft add table ip fw")?;
     let hook = "{ type filter hook forward priority 0 ; }";
     bed.run("node", &format!("nft 'add chain ip fw forward {hook}'"))?;
     bed.run("node", "nft add rule ip fw forward tcp dport 81 drop")?;
+    Ok(bed)
+}
+
+/// That bed, and the lines of a trace of both ports.
+fn one_port_filtered(flags: &[&str]) -> Result<(Routed, std::process::Output), String> {
+    let bed = filtering()?;
     let filter = "tcp and host 10.78.2.2 and (port 80 or port 81)";
     let mut trace = taproot(&[&["trace", filter, "--for", "5s"], flags].concat());
     let output = bed.traced(&mut trace);
@@ -152,6 +158,105 @@ fn a_capture_holds_every_hop_with_its_words() {
     assert_eq!(told.count(), 1, "the verdict stands at the packet that shows it");
 }
 
+/// Two pods in whose namespaces no process runs, and a service that leads to one of them.
+fn cluster() -> Value {
+    let pod = |name: &str, ip: &str, uid: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "namespace": "quiet", "uid": uid,
+                          "creationTimestamp": "2026-01-01T00:00:00Z" },
+            "spec": { "nodeName": "n1", "containers": [{ "name": "main", "image": "none" }] },
+            "status": { "phase": "Running", "podIP": ip, "podIPs": [{ "ip": ip }],
+                        "startTime": "2026-01-01T00:00:00Z" },
+        })
+    };
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "name": "shop", "namespace": "quiet" },
+        "spec": { "type": "ClusterIP", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"],
+                  "ports": [{ "port": 8000, "protocol": "TCP" }] },
+    });
+    let client = pod("client", "10.78.1.2", "11111111-1111-4111-8111-111111111111");
+    let server = pod("server", SERVER, "22222222-2222-4222-8222-222222222222");
+    json!({ "apiVersion": "v1", "kind": "List", "items": [client, server, service] })
+}
+
+#[test]
+fn namespaces_without_a_process_have_their_pods_names() {
+    need_root!();
+    need_commands!("ip", "nft", "sysctl");
+    let bed = match Routed::new() {
+        Ok(bed) => bed,
+        Err(why) => skip!("{why}"),
+    };
+    let objects = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(&objects, cluster().to_string()).expect("written");
+    let file = objects.path().to_string_lossy().into_owned();
+    bed.run("node", "nft add table ip nat").expect("made");
+    let hook = "{ type nat hook prerouting priority -100 ; }";
+    bed.run("node", &format!("nft 'add chain ip nat prerouting {hook}'")).expect("made");
+    let dnat =
+        "nft add rule ip nat prerouting ip daddr 10.96.0.9 tcp dport 8000 dnat to 10.78.2.2:80";
+    bed.run("node", dnat).expect("made");
+
+    let args = ["trace", "--pods-file", &file, "--service", "quiet/shop", "--pod", "quiet/client"];
+    let mut trace = taproot(&[&args[..], &["--for", "5s", "-o", "json"]].concat());
+    let output = bed.traced_at(&mut trace, &["10.96.0.9:8000"]);
+    assert!(output.status.success(), "{}", text(&output).1);
+    let verdict = &lines(&output, "verdict")[0];
+    let head = verdict["headline"].as_str().expect("a headline");
+    assert!(head.contains("pod quiet/client (10.78.1.2:"), "{head}");
+    assert!(head.contains("service quiet/shop (10.96.0.9:8000)"), "{head}");
+    let paths = lines(&output, "path");
+    let hops: Vec<&Value> = paths.iter().flat_map(|p| p["hops"].as_array().unwrap()).collect();
+    // Everybody's hops, each with its owner: the router is nobody's pod.
+    let node = format!("netns {}", bed.name("node"));
+    let owners = [("client", "pod quiet/client"), ("node", &node), ("server", "pod quiet/server")];
+    for (who, owner) in owners {
+        let inode = bed.inode(who);
+        let own: Vec<_> = hops.iter().filter(|hop| hop["place"]["netns"] == inode).collect();
+        assert!(own.len() > 3, "{who} has {} hops", own.len());
+        assert!(own.iter().all(|hop| hop["owner"] == owner), "{:?} {owner}", own[0]["owner"]);
+    }
+    let devices: std::collections::BTreeSet<&str> =
+        hops.iter().filter_map(|hop| hop["place"]["device"].as_str()).collect();
+    assert!(["c0", "eth0", "s0"].iter().all(|name| devices.contains(name)), "{devices:?}");
+}
+
+#[test]
+fn names_of_things_narrow_the_filter() {
+    need_root!();
+    need_commands!("ip", "nft", "sysctl");
+    let bed = match filtering() {
+        Ok(bed) => bed,
+        Err(why) => skip!("{why}"),
+    };
+    let traced = |flags: &[&str]| {
+        let mut trace = taproot(&[&["trace", "--for", "4s", "-o", "json"], flags].concat());
+        let output = bed.traced(&mut trace);
+        assert!(output.status.success(), "{}", text(&output).1);
+        let paths = lines(&output, "path");
+        let hops = paths.iter().flat_map(|path| path["hops"].as_array().unwrap().clone());
+        // Lookups for a packet stand beside it, and have no device of their own.
+        hops.filter(|hop| hop["step"].get("routed").is_none()).collect::<Vec<_>>()
+    };
+    let node = bed.inode("node");
+    let hops = traced(&["tcp", "--netns", &bed.name("node"), "--interface", "s0"]);
+    assert!(hops.iter().any(|hop| hop["place"]["device"] == "s0"));
+    for hop in &hops {
+        assert_eq!((&hop["place"]["netns"], &hop["place"]["device"]), (&node.into(), &"s0".into()));
+    }
+    let hops = traced(&["host 10.78.2.2", "--reason", "NETFILTER_DROP"]);
+    assert!(!hops.is_empty());
+    assert!(
+        hops.iter().all(|hop| hop["step"]["dropped"]["reason"] == "NETFILTER_DROP"),
+        "{hops:?}"
+    );
+    bed.run("node", "nft add rule ip fw forward tcp dport 80 meta mark set 0x123").expect("made");
+    let hops = traced(&["tcp", "--netns", &bed.name("node"), "--mark", "0x120/0xff0"]);
+    assert!(!hops.is_empty() && hops.iter().all(|hop| hop["mark"] == 0x123), "{hops:?}");
+}
+
 #[test]
 fn bad_input_is_told_with_the_place_and_a_hint() {
     let refused = |args: &[&str]| {
@@ -166,4 +271,10 @@ fn bad_input_is_told_with_the_place_and_a_hint() {
     assert!(error.contains("`ip netns` lists names"), "{error}");
     let error = refused(&["trace", "--pod", "nonsense"]);
     assert!(error.contains("NAMESPACE/NAME"), "{error}");
+    let error = refused(&["trace", "--interface", "no-such-dev"]);
+    assert!(error.contains("`ip link` lists them"), "{error}");
+    let error = refused(&["trace", "--reason", "BAD_LUCK"]);
+    assert!(error.contains("NETFILTER_DROP"), "{error}");
+    let error = refused(&["trace", "--mark", "red"]);
+    assert!(error.contains("16 or 0x10"), "{error}");
 }

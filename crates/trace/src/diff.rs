@@ -7,7 +7,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use taproot_model::Step;
+use taproot_model::{Route, Step};
 use taproot_probes::trace::Event;
 
 use crate::judge::{Outcome, outcomes};
@@ -212,9 +212,14 @@ fn is_point(path: &Path, at: usize) -> bool {
             .rev()
             .take(3)
             .any(|before| before.hop.step == Step::Queued && before.hop.place == hop.place),
-        Step::Routed(route) if route.error != 0 => {
+        // A system call asks several times before it sends.
+        Step::Routed(route) => {
+            let decided = |route: &Route| (route.table, route.device.clone(), route.gateway);
             !path.hops.get(at + 1).is_some_and(|next| match &next.hop.step {
-                Step::Routed(other) => other.destination == route.destination,
+                Step::Routed(other) => {
+                    other.destination == route.destination
+                        && (route.error != 0 || decided(other) == decided(route))
+                }
                 _ => false,
             })
         }

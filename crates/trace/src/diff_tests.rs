@@ -1,4 +1,4 @@
-use taproot_model::{Drop, Route};
+use taproot_model::Drop;
 use taproot_probes::trace::Account;
 
 use super::*;

@@ -1,7 +1,7 @@
 //! From single hops to the way of each packet.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use taproot_model::{Drop, Hop, Step, Timestamp, Tuple};
@@ -241,9 +241,15 @@ impl Maker {
         }
         let (at, netns) = (event.hop.at, event.hop.place.netns);
         let to = event.hop.tuple.destination.ip();
+        // Before a port is chosen, and where rules need none, the lookup has none.
+        let fits =
+            |known: SocketAddr, own: SocketAddr| known.port() == 0 || known.port() == own.port();
         let mine = |lookup: &Event| {
+            let (known, own) = (&lookup.hop.tuple, &event.hop.tuple);
             lookup.hop.place.netns == netns
                 && looked_up(&lookup.hop) == Some(to)
+                && fits(known.source, own.source)
+                && fits(known.destination, own.destination)
                 && at.since(lookup.hop.at) < LOOKUP_TO_PACKET
         };
         let (mine, others) = std::mem::take(&mut self.lookups).into_iter().partition(mine);

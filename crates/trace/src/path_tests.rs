@@ -147,6 +147,14 @@ fn lookups_go_to_the_packet_they_were_done_for() {
 }
 
 #[test]
+fn a_lookup_for_another_port_is_another_packets() {
+    let mut other = lookup(5, 0, 0);
+    other.hop.tuple.destination.set_port(81);
+    let trace = assemble(vec![other, lookup(6, 0, 0), sent(10)]);
+    assert_eq!(trace.paths.iter().map(|path| path.hops.len()).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
 fn a_failed_lookup_without_a_packet_is_a_path_of_its_own() {
     let trace = assemble(vec![lookup(5, -101, 0)]);
     assert_eq!(trace.paths.len(), 1);

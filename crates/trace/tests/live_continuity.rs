@@ -136,13 +136,40 @@ fn told(bed: &Bed, trace: &Trace) -> String {
 }
 
 /// One datagram there, one back.
-fn ask(server: &UdpSocket, client: &UdpSocket, to: &str, size: usize) {
-    let mut buffer = vec![0; 65_000];
+fn ask(client: &UdpSocket, to: &str, size: usize) {
     client.send_to(&vec![b'x'; size], to).expect("sent");
-    let (length, from) = server.recv_from(&mut buffer).expect("a request");
-    assert_eq!(length, size);
-    server.send_to(&buffer[..length], from).expect("answered");
-    assert_eq!(client.recv(&mut buffer).expect("an answer"), size);
+    assert_eq!(client.recv(&mut vec![0; 65_000]).expect("an answer"), size);
+}
+
+/// Answers every datagram with the same, until an empty one.
+fn echo(server: &UdpSocket) {
+    let mut buffer = vec![0; 65_000];
+    loop {
+        let (length, from) = server.recv_from(&mut buffer).expect("a request");
+        if length == 0 {
+            return;
+        }
+        server.send_to(&buffer[..length], from).expect("answered");
+    }
+}
+
+/// Runs servers in somebody's namespace while a task is done. Sockets are read where
+/// they are: a hop of a reader tells the namespace of its process.
+fn served<T>(bed: &Bed, who: &str, servers: &[UdpSocket], task: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        for server in servers {
+            scope.spawn(|| bed.within(who, || echo(server)));
+        }
+        let done = task();
+        bed.within(who, || {
+            let end = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+            for server in servers {
+                let port = server.local_addr().expect("bound").port();
+                end.send_to(&[], ("127.0.0.1", port)).expect("sent");
+            }
+        });
+        done
+    })
 }
 
 /// A filter, what is set up, where is asked, the ways to be seen.
@@ -152,11 +179,14 @@ fn datagrams(filter: &str, near: &str, far: &str, to: &str, size: usize, ways: &
     or_skip!(bed.run("near", near));
     or_skip!(bed.run("far", far));
     let (server, client) = (bed.udp("pod3", "0.0.0.0:5500"), bed.udp("pod1", "0.0.0.0:0"));
-    // Tables of connections and neighbours are filled before.
-    ask(&server, &client, to, size);
-    let tracer = start(filter);
-    ask(&server, &client, to, size);
-    let trace = finish(tracer);
+    let asked = || bed.within("pod1", || ask(&client, to, size));
+    let trace = served(&bed, "pod3", &[server], || {
+        // Tables of connections and neighbours are filled before.
+        asked();
+        let tracer = start(filter);
+        asked();
+        finish(tracer)
+    });
     continuous(&bed, &trace, ways);
 }
 
@@ -257,10 +287,13 @@ fn live_a_hairpin() {
     or_skip!(bed.run("near", &nat));
     let (server, client) = (bed.udp("pod2", "0.0.0.0:5500"), bed.udp("pod1", "0.0.0.0:0"));
     let to = format!("{SERVICE}:53");
-    ask(&server, &client, &to, 100);
-    let tracer = start(&format!("host {SERVICE}"));
-    ask(&server, &client, &to, 100);
-    let trace = finish(tracer);
+    let asked = || bed.within("pod1", || ask(&client, &to, 100));
+    let trace = served(&bed, "pod2", &[server], || {
+        asked();
+        let tracer = start(&format!("host {SERVICE}"));
+        asked();
+        finish(tracer)
+    });
     let there = [
         ("Queued", "pod1", "eth0"),
         ("Received", "near", "p1"),
@@ -296,7 +329,7 @@ fn live_segments_that_are_put_together() {
     let mut stream = bed.connect("pod1", &format!("{POD2}:5501"));
     let (mut other, _) = listener.accept().expect("connected");
     stream.write_all(&vec![b'x'; 20_000]).expect("sent");
-    other.read_exact(&mut vec![0; 20_000]).expect("received");
+    bed.within("pod2", || other.read_exact(&mut vec![0; 20_000])).expect("received");
     let trace = finish(tracer);
     continuous(&bed, &trace, &[ACROSS]);
     // The sender's device splits what TCP hands it, the receiver's joins that again.
@@ -352,23 +385,26 @@ fn live_no_packet_of_others_among_ten_thousand() {
         "iptables -t nat -A PREROUTING -d {SERVICE} -p udp -j DNAT --to-destination {POD3}"
     );
     or_skip!(bed.run("near", &dnat));
-    let (server, client) = (bed.udp("pod3", "0.0.0.0:5500"), bed.udp("pod1", "0.0.0.0:0"));
-    let others: Vec<(UdpSocket, UdpSocket)> = (5503..5507)
-        .map(|port| (bed.udp("pod3", &format!("0.0.0.0:{port}")), bed.udp("pod1", "0.0.0.0:0")))
-        .collect();
-    let tracer = start(&format!("udp and host {SERVICE} and port 5500"));
+    let client = bed.udp("pod1", "0.0.0.0:0");
+    let servers: Vec<UdpSocket> =
+        (5500..5505).map(|port| bed.udp("pod3", &format!("0.0.0.0:{port}"))).collect();
+    let others: Vec<UdpSocket> = (0..4).map(|_| bed.udp("pod1", "0.0.0.0:0")).collect();
     let rounds = 250;
-    for round in 0..rounds {
-        ask(&server, &client, &format!("{SERVICE}:5500"), 100);
-        for (at, (server, client)) in others.iter().enumerate() {
-            // The same hosts; half of them by the same service.
-            let host = if round % 2 == 0 { SERVICE } else { POD3 };
-            for _ in 0..5 {
-                ask(server, client, &format!("{host}:{}", 5503 + at), 100);
+    let asked = || {
+        for round in 0..rounds {
+            ask(&client, &format!("{SERVICE}:5500"), 100);
+            for (other, port) in others.iter().zip(5501..) {
+                // The same hosts; half of them by the same service.
+                let host = if round % 2 == 0 { SERVICE } else { POD3 };
+                (0..5).for_each(|_| ask(other, &format!("{host}:{port}"), 100));
             }
         }
-    }
-    let trace = finish(tracer);
+    };
+    let trace = served(&bed, "pod3", &servers, || {
+        let tracer = start(&format!("udp and host {SERVICE} and port 5500"));
+        bed.within("pod1", asked);
+        finish(tracer)
+    });
     let own = client.local_addr().expect("bound").port();
     for event in trace.paths.iter().flat_map(|path| &path.hops) {
         // Lookups for what is received know no ports.

@@ -69,15 +69,23 @@ impl Routed {
 
     /// Runs a trace while the client connects to both ports over and over.
     pub(crate) fn traced(&self, trace: &mut Command) -> Output {
+        let to = PORTS.map(|port| format!("{SERVER}:{port}"));
+        self.traced_at(trace, &[&to[0], &to[1]])
+    }
+
+    /// The same, to these ends.
+    pub(crate) fn traced_at(&self, trace: &mut Command, ends: &[&str]) -> Output {
         let listen = |port| self.inside("server", move || TcpListener::bind((SERVER, port)));
         let listeners = PORTS.map(|port| listen(port).unwrap());
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            for (listener, port) in listeners.iter().zip(PORTS) {
+            let over = &over;
+            for listener in &listeners {
                 listener.set_nonblocking(true).unwrap();
-                let to = SocketAddr::new(SERVER.parse().unwrap(), port);
-                let over = &over;
                 scope.spawn(move || accept(listener, over));
+            }
+            for end in ends {
+                let to: SocketAddr = end.parse().unwrap();
                 scope.spawn(move || self.inside("client", || connect(to, over)));
             }
             let output = trace.output();

@@ -76,6 +76,8 @@ struct {
 
 /* Longest time between a packet's hop and a lookup that is still its own. */
 #define CURRENT_NS 300000
+/* The same for the socket that takes it: its port and namespace have to be right, too. */
+#define TAKEN_NS 20000000
 
 static __always_inline u32 folded(const u32 *words)
 {
@@ -333,9 +335,9 @@ static __always_inline bool is_for_refused(const struct of_cpu *cpu, u32 source,
 }
 
 /* The packet that the CPU is busy with, unless that was too long ago. */
-static __always_inline bool is_fresh(const struct current *current)
+static __always_inline bool is_fresh(const struct current *current, u64 limit)
 {
-	return current->time && bpf_ktime_get_ns() - current->time <= CURRENT_NS;
+	return current->time && bpf_ktime_get_ns() - current->time <= limit;
 }
 
 /* Whether a lookup between these addresses is done for the packet that the CPU is busy with. */
@@ -348,7 +350,7 @@ static __always_inline bool is_for_current(const struct current *current, u32 so
 	/* Translation changes one of the two at a time; a reverse lookup swaps them. */
 	return (source == current->source || destination == current->destination ||
 		destination == current->source || source == current->destination) &&
-	       is_fresh(current);
+	       is_fresh(current, CURRENT_NS);
 }
 
 #endif

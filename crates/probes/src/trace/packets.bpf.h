@@ -5,6 +5,7 @@
 
 /* How a packet's place is found. */
 enum where {
+	AT_ARRIVAL, /* at the device; from here on the CPU is busy with it */
 	AT_DEVICE,
 	AT_DROP,   /* at the device, unless its field holds something else by now */
 	AT_SOCKET,
@@ -23,11 +24,21 @@ struct look_at {
 	u64 nfct;
 	u32 netns;
 	u32 flags;
+	u32 reason; /* of a drop; else 0 */
 	enum where where;
 };
 
-/* Set before loading: whether the filter asks for namespace, device or mark. */
+/* Set before loading: whether the filter asks for namespace, device, mark or reason. */
 const volatile bool asks_place = false;
+
+/*
+ * The same pointer, of which the verifier thinks less: for each pointer read through one
+ * that it trusts, it searches all of the kernel's types by name.
+ */
+#define plain(pointer, type)                                                               \
+	((struct type *)(bpf_ksym_exists(bpf_rdonly_cast) ?                                \
+				 bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(struct type)) : \
+				 (pointer)))
 
 static __always_inline u32 inode_of(struct net *net)
 {
@@ -53,13 +64,13 @@ static __always_inline u32 netns_of_task(void)
 
 static __always_inline u32 netns_of_sock(struct sock *sk)
 {
-	return inode_of(sk->__sk_common.skc_net.net);
+	return inode_of(plain(sk, sock)->__sk_common.skc_net.net);
 }
 
 /* Where the device's field holds something else: the socket knows, or the last hop does. */
 static __always_inline void locate_otherwise(struct look_at *it)
 {
-	struct sock *sk = it->skb->sk;
+	struct sock *sk = plain(it->skb, sk_buff)->sk;
 	struct of_cpu *cpu = of_cpu();
 
 	it->dev = NULL;
@@ -74,8 +85,8 @@ static __always_inline void locate(struct look_at *it)
 {
 	it->dev = NULL;
 	it->netns = 0;
-	if (it->where == AT_DEVICE || it->where == AT_DROP) {
-		it->dev = it->skb->dev;
+	if (it->where != AT_SOCKET && it->where != AT_READER) {
+		it->dev = plain(it->skb, sk_buff)->dev;
 		if (it->dev)
 			it->netns = inode_of(it->dev->nd_net.net);
 		if (it->where == AT_DROP && !it->netns)
@@ -94,6 +105,7 @@ static __always_inline void fill_meta(struct look_at *it, struct headers *h)
 	h->field[TRACE_FIELD_NETNS] = it->netns;
 	h->field[TRACE_FIELD_IFINDEX] = it->dev ? it->dev->ifindex : 0;
 	h->field[TRACE_FIELD_MARK] = ((struct sk_buff___trace *)it->skb)->mark;
+	h->field[TRACE_FIELD_REASON] = it->reason;
 }
 
 /* Asks the filter by all names of the packet. */
@@ -135,6 +147,8 @@ static __always_inline bool v4_wanted(struct look_at *it)
 	/* These change on the way, and no filter that remembers asks for them. */
 	start.ip.ttl = 0;
 	start.ip.check = 0;
+	if (it->where == AT_ARRIVAL)
+		cpu->current.time = 0;
 	if (remembers && is_refused(cpu, &start, it->nfct))
 		return false;
 	__builtin_memset(&it->h, 0, sizeof(it->h));
@@ -154,8 +168,11 @@ static __always_inline bool v4_wanted(struct look_at *it)
 
 static __always_inline bool v6_wanted(struct look_at *it)
 {
+	struct of_cpu *cpu = of_cpu();
 	u16 protocol = 0;
 
+	if (cpu && it->where == AT_ARRIVAL)
+		cpu->current.time = 0;
 	__builtin_memset(&it->h, 0, sizeof(it->h));
 	if (!read_v6(&it->h, it->ip))
 		return false;
@@ -253,8 +270,10 @@ static __always_inline void begin_look(struct look_at *it, struct sk_buff *skb, 
 	it->skb = skb;
 	it->sk = NULL;
 	it->ip = network_header(skb);
+	it->inner_ip = NULL;
 	it->where = where;
 	it->flags = 0;
+	it->reason = 0;
 }
 
 SEC("tp_btf/netif_receive_skb")
@@ -263,7 +282,7 @@ int BPF_PROG(on_receive, struct sk_buff *skb)
 	struct trace_event *event;
 	struct look_at it;
 
-	begin_look(&it, skb, AT_DEVICE);
+	begin_look(&it, skb, AT_ARRIVAL);
 	/* Nobody has said yet where the header is: here it is what comes next. */
 	it.ip = skb->data;
 	if (!wanted(&it))
@@ -297,9 +316,9 @@ static __always_inline void fill_sender(struct trace_event *event, struct sock *
 SEC("tp_btf/net_dev_queue")
 int BPF_PROG(on_queue, struct sk_buff *skb)
 {
-	struct sock *sk = skb->sk;
 	struct trace_event *event;
 	struct look_at it;
+	struct sock *sk;
 
 	begin_look(&it, skb, AT_DEVICE);
 	if (!wanted(&it))
@@ -308,6 +327,7 @@ int BPF_PROG(on_queue, struct sk_buff *skb)
 	if (!event)
 		return 0;
 	fill_packet(event, &it);
+	sk = plain(skb, sk_buff)->sk;
 	if (sk && netns_of_sock(sk) == it.netns)
 		fill_sender(event, sk);
 	submit(event);
@@ -345,6 +365,7 @@ int BPF_PROG(on_drop, struct sk_buff *skb, void *location, u32 reason)
 	if (purge_reason && reason == purge_reason)
 		return 0;
 	begin_look(&it, skb, AT_DROP);
+	it.reason = reason;
 	if (!wanted(&it))
 		return 0;
 	now = bpf_ktime_get_ns();
@@ -389,7 +410,7 @@ static __always_inline int delivered(struct sk_buff *skb)
 	struct look_at it;
 
 	begin_look(&it, skb, AT_READER);
-	it.sk = skb->sk;
+	it.sk = plain(skb, sk_buff)->sk;
 	if (!wanted(&it))
 		return 0;
 	event = event_new(TRACE_DELIVERED);
@@ -416,7 +437,7 @@ int BPF_PROG(on_delivery, struct sk_buff *skb)
 SEC("tp_btf/consume_skb")
 int BPF_PROG(on_read, struct sk_buff *skb)
 {
-	u64 dev = (u64)skb->dev;
+	u64 dev = (u64)plain(skb, sk_buff)->dev;
 
 	if (!dev || dev >> 48 == 0xffff)
 		return 0;

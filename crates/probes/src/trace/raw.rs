@@ -93,11 +93,13 @@ pub enum Field {
     Ifindex,
     /// Firewall mark.
     Mark,
+    /// Number of the reason of a drop; 0 at every other hop.
+    Reason,
 }
 
 impl Field {
     /// Fields altogether (`TRACE_FIELDS`).
-    pub const COUNT: usize = 22;
+    pub const COUNT: usize = 23;
 
     /// Its number in the kernel.
     pub fn number(self) -> u8 {
@@ -118,6 +120,7 @@ impl Field {
             Self::Netns => 19,
             Self::Ifindex => 20,
             Self::Mark => 21,
+            Self::Reason => 22,
         }
     }
 }
@@ -125,7 +128,7 @@ impl Field {
 /// What a filter asks for, as far as the kernel's side is made for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Asks {
-    /// For namespace, device or mark.
+    /// For namespace, device, mark or reason.
     pub(super) place: bool,
     /// For TCP's flags.
     pub(super) flags: bool,
@@ -137,7 +140,8 @@ pub(super) struct Asks {
 impl Asks {
     pub(super) fn of(tests: &[Test]) -> Self {
         let any = |wanted: fn(Field) -> bool| tests.iter().any(|test| wanted(test.field));
-        let place = any(|f| matches!(f, Field::Netns | Field::Ifindex | Field::Mark));
+        let place =
+            any(|f| matches!(f, Field::Netns | Field::Ifindex | Field::Mark | Field::Reason));
         let flags = any(|f| f == Field::TcpFlags);
         Self { place, flags, lasting: !place && !flags && !any(|f| f == Field::Ttl) }
     }

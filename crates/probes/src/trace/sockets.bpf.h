@@ -6,8 +6,10 @@
 static __always_inline void fields_of_sock(struct headers *h, const struct sock_common *sk,
 					   u8 protocol)
 {
-	bool v6 = sk->skc_family == AF_INET6;
+	bool v6;
 
+	sk = plain(sk, sock_common);
+	v6 = sk->skc_family == AF_INET6;
 	__builtin_memset(h, 0, sizeof(*h));
 	h->field[TRACE_FIELD_FAMILY] = v6 ? 6 : 4;
 	h->field[TRACE_FIELD_ETHERTYPE] = v6 ? ETH_P_IPV6 : ETH_P_IP;
@@ -214,7 +216,8 @@ int BPF_PROG(on_ready, struct sock *sk)
 		return 0;
 	current = &cpu->current;
 	if (current->tuple.protocol != IPPROTO_UDP ||
-	    current->tuple.destination_port != sk->__sk_common.skc_num || !is_fresh(current))
+	    current->tuple.destination_port != sk->__sk_common.skc_num ||
+	    current->netns != netns_of_sock(sk) || !is_fresh(current, TAKEN_NS))
 		return 0;
 	event = event_new(TRACE_DELIVERED);
 	if (!event)
@@ -222,7 +225,7 @@ int BPF_PROG(on_ready, struct sock *sk)
 	event->skb = current->skb;
 	event->ip_id = current->ip_id;
 	event->tuple = current->tuple;
-	event->netns = netns_of_sock(sk);
+	event->netns = current->netns;
 	event->cookie = bpf_get_socket_cookie(sk);
 	submit(event);
 	return 0;
@@ -237,7 +240,7 @@ int BPF_PROG(on_neighbour, struct neighbour *neigh)
 	struct current *current;
 	int family;
 
-	if (!cpu || !is_fresh(&cpu->current))
+	if (!cpu || !is_fresh(&cpu->current, CURRENT_NS))
 		return 0;
 	current = &cpu->current;
 	event = event_new(TRACE_NEIGHBOUR);

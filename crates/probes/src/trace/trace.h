@@ -39,6 +39,7 @@ enum trace_field {
 	TRACE_FIELD_NETNS,    /* inode */
 	TRACE_FIELD_IFINDEX,
 	TRACE_FIELD_MARK,
+	TRACE_FIELD_REASON,   /* of a drop; 0 at every other hop */
 	TRACE_FIELDS,
 };
 

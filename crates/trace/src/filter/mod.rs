@@ -4,7 +4,8 @@
 //! `tcp`, `udp`, `sctp`, `icmp`, `icmp6`, `proto N`; `less N`, `greater N`;
 //! `tcp[tcpflags] & tcp-syn != 0` and `icmp[icmptype] == icmp-echo`; `and`, `or`,
 //! `not`, parentheses, and the short forms (`host a or b`). Beyond pcap there are
-//! `netns INODE`, `ifindex N`, `mark N`. Names of hosts are not looked up.
+//! `netns INODE`, `ifindex N`, `mark N`, `reason N` (of a drop). Names of hosts are not
+//! looked up.
 
 mod compile;
 mod lex;

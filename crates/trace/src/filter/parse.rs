@@ -79,10 +79,11 @@ const NAMES: [(&str, u32); 14] = [
 ];
 
 /// What can be asked of a packet beyond pcap's words, and its length.
-const NUMBERS: [(&str, Field, Compare); 6] = [
+const NUMBERS: [(&str, Field, Compare); 7] = [
     ("netns", Field::Netns, Compare::Equal),
     ("ifindex", Field::Ifindex, Compare::Equal),
     ("mark", Field::Mark, Compare::Equal),
+    ("reason", Field::Reason, Compare::Equal),
     ("proto", Field::Protocol, Compare::Equal),
     ("less", Field::Length, Compare::AtMost),
     ("greater", Field::Length, Compare::AtLeast),
