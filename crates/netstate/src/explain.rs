@@ -44,8 +44,9 @@ fn by_reason(incident: &Incident<'_>, drop: &Drop) -> Option<Blame> {
         "TC_INGRESS" => program::filter(incident, true),
         "TC_EGRESS" => program::filter(incident, false),
         "VXLAN_VNI_NOT_FOUND" => tunnel::unknown_vni(incident),
+        // A device that has just lost its carrier has its queue taken away.
         reason if reasons::words(reason).category == Category::Queue => {
-            device::full_queue(incident)
+            device::not_ready(incident).or_else(|| device::full_queue(incident))
         }
         reason if reason.ends_with("_CSUM") => Some(damaged(incident, reason)),
         _ => None,

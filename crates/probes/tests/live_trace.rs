@@ -286,6 +286,8 @@ fn live_a_budget_leaves_out_and_says_how_many() {
     let delivered = tracer.stop().expect("readable").len() as u64;
     let account = tracer.account().expect("readable");
     assert!(account.over_budget > 500, "{account:?}");
+    let (first, last) = account.over.expect("it says when");
+    assert!(first <= last && last.since(first) < Duration::from_mins(1), "{account:?}");
     assert_eq!(account.produced, delivered + account.over_budget + account.ring_full);
 }
 

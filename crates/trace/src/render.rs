@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use taproot_model::{Hop, Step, Tuple};
+use taproot_model::{Hop, Step, Timestamp, Tuple};
 use taproot_probes::trace::{Account, Event};
 
 use crate::diff::{self, Diff};
@@ -209,6 +209,10 @@ fn losses(account: &Account) -> String {
     for (count, what) in parts.iter().filter(|(count, _)| *count > 0) {
         let _ = write!(out, "; {count} {what}");
     }
+    if let Some((first, last)) = account.over {
+        let seconds = last.since(first).as_secs_f64();
+        let _ = write!(out, ", within {seconds:.1} s from {}", first.clock());
+    }
     out
 }
 
@@ -275,6 +279,9 @@ struct SummaryLine {
     delivered: u64,
     ring_full: u64,
     over_budget: u64,
+    /// When the budget was first kept, and when last; nanoseconds since the epoch.
+    over_from: Option<Timestamp>,
+    over_to: Option<Timestamp>,
     interrupted: u64,
     legs_full: u64,
 }
@@ -319,6 +326,8 @@ pub fn json_lines(
         delivered: account.delivered,
         ring_full: account.ring_full,
         over_budget: account.over_budget,
+        over_from: account.over.map(|(from, _)| from),
+        over_to: account.over.map(|(_, to)| to),
         interrupted: account.interrupted,
         legs_full: account.legs_full,
     };

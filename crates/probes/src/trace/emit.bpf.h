@@ -56,6 +56,9 @@ static __always_inline void *reserve(u64 size, u64 now)
 	__sync_fetch_and_add(&count->produced, 1);
 	if (!within_budget(count, now)) {
 		__sync_fetch_and_add(&count->lost[TRACE_LOSS_BUDGET], 1);
+		if (!count->over_first)
+			count->over_first = now;
+		count->over_last = now;
 		return NULL;
 	}
 	event = bpf_ringbuf_reserve(&ring, size, 0);

@@ -58,6 +58,11 @@ impl Decoder {
         }
     }
 
+    /// Wall time less monotonic time, nanoseconds.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     pub(super) fn decode(&mut self, raw: &trace_event, stack: Option<[u64; STACK_DEPTH]>) -> Event {
         let has = |bit| raw.flags & bit != 0;
         let sides = sides(raw);

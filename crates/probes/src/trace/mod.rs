@@ -16,6 +16,8 @@ use std::rc::Rc;
 use libbpf_rs::skel::Skel;
 use libbpf_rs::{Link, MapCore, MapFlags, RingBuffer, RingBufferBuilder};
 
+use taproot_model::Timestamp;
+
 pub use event::Event;
 pub use hooks::{HOOKS, Tier, TraceHook, probe};
 pub use raw::{Compare, Field, Test};
@@ -63,6 +65,8 @@ pub struct Account {
     pub ring_full: u64,
     /// Left out because there were more in one second than the budget allows.
     pub over_budget: u64,
+    /// When the budget was first kept, and when last.
+    pub over: Option<(Timestamp, Timestamp)>,
     /// Translations that could not be remembered: their other legs may be missing.
     pub legs_full: u64,
     /// Hooks that were not run because an interrupt came while the same hook ran on
@@ -83,6 +87,8 @@ pub struct Tracer {
     ring: RingBuffer<'static>,
     arrived: Rc<RefCell<Vec<Event>>>,
     delivered: u64,
+    /// Wall time less monotonic time, nanoseconds.
+    offset: u64,
     off: Vec<Off>,
     links: Vec<Link>,
 }
@@ -106,10 +112,12 @@ impl Tracer {
         )?;
         // The ring must be read before the first event may come.
         let arrived = Rc::new(RefCell::new(Vec::new()));
-        let ring = ring(&skel, &arrived, Decoder::new(reasons))?;
+        let decoder = Decoder::new(reasons);
+        let offset = decoder.offset();
+        let ring = ring(&skel, &arrived, decoder)?;
         let Attached { links, off: unattached } = attach_all(&skel, &[]);
         off.extend(unattached);
-        let mut tracer = Self { skel, ring, arrived, delivered: 0, off, links };
+        let mut tracer = Self { skel, ring, arrived, delivered: 0, offset, off, links };
         tracer.arm(true);
         Ok(tracer)
     }
@@ -160,6 +168,12 @@ impl Tracer {
             sum.ring_full += counts.lost[raw::LOSS_RING];
             sum.over_budget += counts.lost[raw::LOSS_BUDGET];
             sum.legs_full += counts.legs_full;
+            if counts.over_first != 0 {
+                let at = |nanos: u64| Timestamp(nanos + self.offset);
+                let (first, last) = (at(counts.over_first), at(counts.over_last));
+                let (from, to) = sum.over.unwrap_or((first, last));
+                sum.over = Some((from.min(first), to.max(last)));
+            }
         }
         sum.interrupted = self.interrupted()?;
         Ok(sum)

@@ -156,6 +156,8 @@ struct trace_counts {
 	__u64 legs_full; /* translated tuples that could not be remembered */
 	__u64 window;	 /* the second that `used` is about */
 	__u64 used;
+	__u64 over_first; /* CLOCK_MONOTONIC, ns: when the budget was first kept, and last */
+	__u64 over_last;
 };
 
 #endif

@@ -13,6 +13,14 @@ const DATAGRAM: (&str, &str, u8, u8, u8, u16) =
 const NO_PORT: &[(&str, &str)] =
     &[("NO_TX_TARGET", "br_"), ("NOT_SPECIFIED", "br_"), ("NOT_SPECIFIED", "__br_forward")];
 
+/// The same for a bridge whose only port is down: soon it has no carrier, and no queue.
+const NO_CARRIER: &[(&str, &str)] = &[
+    ("NO_TX_TARGET", "br_"),
+    ("NOT_SPECIFIED", "br_"),
+    ("NOT_SPECIFIED", "__br_forward"),
+    ("QDISC_DROP", "__dev_queue_xmit"),
+];
+
 faults! {
     device_down => Fault {
         set_up: &[("node", "ip link set br0 down")],
@@ -27,7 +35,7 @@ faults! {
         set_up: &[("node", "ip neigh replace 10.2.0.2 lladdr 02:00:00:00:00:02 dev br0 nud permanent
                             ip link set p2 nomaster; ip link set p1 down")],
         at: ("node", "c0", "br0"),
-        kernel: NO_PORT,
+        kernel: NO_CARRIER,
         category: Category::Device,
         object: &["device p1 down"],
         advice: "ip link set p1 up",
