@@ -10,6 +10,7 @@ mod entity;
 mod histogram;
 mod hop;
 pub mod metric;
+mod request;
 mod signal;
 mod time;
 
@@ -19,9 +20,10 @@ pub use hop::{
     Blame, Category, Direction, Drop, Hop, Neighbour, NetfilterHook, PacketId, Place, Route,
     Socket, Step, Tuple,
 };
+pub use request::{Exemplar, Protocol, Requests};
 pub use signal::{
-    Change, ChangeKind, ClusterEvent, Edge, ErrnoCount, Exemplar, Exit, Flow, Gibberish, Lifecycle,
-    LifecycleKind, LogPattern, LogSeverity, Loss, Metric, MetricKind, Protocol, Requests, Role,
-    Signal, SyscallFailure, Transport,
+    Change, ChangeKind, ClusterEvent, Edge, ErrnoCount, Exit, Flow, Gibberish, Lifecycle,
+    LifecycleKind, LogPattern, LogSeverity, Loss, Metric, MetricKind, Role, Signal, SyscallFailure,
+    Transport,
 };
 pub use time::{Span, Timestamp};

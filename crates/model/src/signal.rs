@@ -1,4 +1,4 @@
-use crate::{Endpoint, Entity, EntityId, Histogram, Name, Timestamp};
+use crate::{Endpoint, Entity, EntityId, Exemplar, Histogram, Name, Requests, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -73,73 +73,6 @@ pub enum Transport {
     Tcp,
     /// UDP.
     Udp,
-}
-
-/// `network.protocol.name` of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Protocol {
-    /// HTTP/1.0 and HTTP/1.1.
-    Http,
-    /// DNS.
-    Dns,
-    /// Redis RESP.
-    Redis,
-    /// HTTP/2 that is not gRPC.
-    Http2,
-    /// gRPC over HTTP/2.
-    Grpc,
-    /// `PostgreSQL`.
-    Postgres,
-    /// `MySQL` and `MariaDB`.
-    Mysql,
-    /// Memcached, text and binary.
-    Memcached,
-    /// Kafka.
-    Kafka,
-    /// `MongoDB`.
-    Mongo,
-    /// AMQP 0-9-1.
-    Amqp,
-    /// MQTT.
-    Mqtt,
-    /// NATS.
-    Nats,
-    /// Cassandra's CQL.
-    Cql,
-    /// Dubbo 2.
-    Dubbo,
-    /// WebSocket messages.
-    WebSocket,
-}
-
-impl Protocol {
-    /// As people write it, in small letters; in JSON the same.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Dns => "dns",
-            Self::Redis => "redis",
-            Self::Http2 => "http2",
-            Self::Grpc => "grpc",
-            Self::Postgres => "postgres",
-            Self::Mysql => "mysql",
-            Self::Memcached => "memcached",
-            Self::Kafka => "kafka",
-            Self::Mongo => "mongo",
-            Self::Amqp => "amqp",
-            Self::Mqtt => "mqtt",
-            Self::Nats => "nats",
-            Self::Cql => "cql",
-            Self::Dubbo => "dubbo",
-            Self::WebSocket => "web_socket",
-        }
-    }
-
-    /// Whether its status is HTTP's: a 4xx blames the client.
-    pub fn has_http_status(self) -> bool {
-        matches!(self, Self::Http | Self::Http2)
-    }
 }
 
 /// A directed edge of the service map as one end sees it.
@@ -226,74 +159,6 @@ impl Flow {
             connect_time: Histogram::default(),
         }
     }
-}
-
-/// Request totals of one edge, method, route and status over one interval.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Requests {
-    /// End of the interval.
-    pub at: Timestamp,
-    /// Length of the interval, nanoseconds.
-    pub interval: u64,
-    /// The edge.
-    pub edge: Edge,
-    /// Protocol.
-    pub protocol: Protocol,
-    /// `http.request.method`, or the operation of another protocol.
-    pub method: Name,
-    /// `http.route`, or the target of another protocol (table, key space, topic,
-    /// question): low cardinality, never a raw path.
-    pub route: Name,
-    /// `http.response.status_code`, or another protocol's where it is a number. 0 with
-    /// `error` and without `code` means unanswered: the connection ended or went
-    /// silent before a response came.
-    pub status: u16,
-    /// The status where it is a word (`42P01`, `WRONGTYPE`, `NXDOMAIN`); else empty.
-    /// `unseen`: bytes were lost, and the answer may have been among them.
-    #[serde(default)]
-    pub code: Name,
-    /// Whether it counts as an error (5xx at a server, 4xx too at a client; unanswered).
-    pub error: bool,
-    /// How many (exact).
-    pub count: u64,
-    /// Request bytes, heads included.
-    pub request_bytes: u64,
-    /// Response bytes, heads included.
-    pub response_bytes: u64,
-    /// First byte of the request to last byte of the response, nanoseconds.
-    pub latency: Histogram,
-}
-
-/// One request in full.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Exemplar {
-    /// When the request began.
-    pub at: Timestamp,
-    /// The edge.
-    pub edge: Edge,
-    /// Protocol.
-    pub protocol: Protocol,
-    /// Method or operation.
-    pub method: Name,
-    /// Path as sent, without its query string; a statement without its literals.
-    pub path: Name,
-    /// Route template.
-    pub route: Name,
-    /// Status, as in [`Requests::status`].
-    pub status: u16,
-    /// The status where it is a word, as in [`Requests::code`].
-    #[serde(default)]
-    pub code: Name,
-    /// Whether it counts as an error.
-    pub error: bool,
-    /// First byte of the request to first byte of the response, nanoseconds.
-    pub first_byte: u64,
-    /// First byte of the request to last byte of the response, nanoseconds.
-    pub duration: u64,
-    /// Request bytes.
-    pub request_bytes: u64,
-    /// Response bytes.
-    pub response_bytes: u64,
 }
 
 /// How a metric's values relate to each other.

@@ -58,8 +58,9 @@
 //! | [`dubbo`] 2 | service and method | - | status | number |
 //! | [`nats`] | request, publish, ... | subject | complaint | reply subject |
 //! | [`websocket`] | kind of message | - | code of a close | - |
+//! | [`tls`] its handshake | handshake, certificate | server name | version, alert, end of validity | - |
 //!
-//! What is not parsed: TLS and compressed streams (`MySQL` and `PostgreSQL` leave
+//! What is not parsed: what TLS carries, and compressed streams (`MySQL` and `PostgreSQL` leave
 //! their protocol where they turn to one, Redis where it replicates), Kafka's
 //! bodies but for the APIs in its table, the content of compressed `MongoDB` and
 //! Cassandra messages, and arguments of Dubbo. A connection that leaves its
@@ -91,6 +92,7 @@ pub mod redis;
 pub mod route;
 pub mod sql;
 pub mod stream;
+pub mod tls;
 pub mod websocket;
 
 pub use connection::{Connection, Coverage};

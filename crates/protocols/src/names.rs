@@ -90,6 +90,14 @@ impl Wire {
             Self::Amqp => messaging("rabbitmq"),
             Self::Mqtt => messaging("mqtt"),
             Self::Nats => messaging("nats"),
+            Self::Tls => Names {
+                system: ("network.protocol.name", "tls"),
+                operation: "taproot.tls.message",
+                target: "tls.client.server_name",
+                namespace: "tls.next_protocol",
+                status: "taproot.tls.status",
+                duration: "taproot.tls.handshake.duration",
+            },
             Self::WebSocket => Names {
                 system: ("network.protocol.name", "websocket"),
                 operation: "taproot.websocket.opcode",

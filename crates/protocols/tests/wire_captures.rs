@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use common::{Datagram, NO_DATA, Sent, conversations_of, data, datagrams};
 use taproot_protocols::amqp::Amqp;
-use taproot_protocols::any::Any;
+use taproot_protocols::any::{self, Any};
 use taproot_protocols::dns::{Datagrams, Dns};
 use taproot_protocols::dubbo::Dubbo;
 use taproot_protocols::http2::Http2;
@@ -23,7 +23,7 @@ use taproot_protocols::nats::Nats;
 use taproot_protocols::postgres::Postgres;
 use taproot_protocols::redis::Redis;
 use taproot_protocols::stream::Limits;
-use taproot_protocols::{Call, Connection, Outcome, Piece, Protocol};
+use taproot_protocols::{Call, Connection, Outcome, Piece, Protocol, Wire};
 use taproot_testkit::skip;
 
 /// The captures in a folder, folders below it included, in order.
@@ -250,10 +250,10 @@ fn content_tells_the_protocol() {
     let expected: [(&str, &[&str]); 22] = [
         ("zeek/dns", &["Dns"]),
         ("deepflow/dns", &["Dns"]),
-        ("zeek/mysql", &["Mysql"]),
+        ("zeek/mysql", &["Mysql", "Tls"]),
         ("deepflow/mysql", &["Mysql"]),
         ("zeek/redis", &["Redis"]),
-        ("zeek/postgresql", &["Postgres"]),
+        ("zeek/postgresql", &["Postgres", "Tls"]),
         ("deepflow/postgre", &["Postgres"]),
         ("deepflow/kafka", &["Kafka"]),
         ("deepflow/mongo", &["Mongo"]),
@@ -262,7 +262,7 @@ fn content_tells_the_protocol() {
         ("deepflow/amqp", &["Amqp"]),
         ("deepflow/dubbo", &["Dubbo"]),
         ("deepflow/http", &["Http1", "Http2"]),
-        ("zeek/http", &["Http1"]),
+        ("zeek/http", &["Http1", "Tls"]),
         ("zeek/websocket", &["Http1", "WebSocket"]),
         // On the port of another, or made by a fuzzer.
         ("zeek/postgresql/http-on-port-5432.pcap", &["Http1"]),
@@ -289,4 +289,43 @@ fn content_tells_the_protocol() {
     }
     println!("{recognised} captures recognised");
     assert!(recognised > 0 && wrong.is_empty(), "{wrong:#?}");
+}
+
+fn handshakes(records: &[any::Record]) -> Vec<String> {
+    let tls = |record: &any::Record| match record {
+        any::Record::Call(call) if call.wire == Wire::Tls => Some(call.to_string()),
+        _ => None,
+    };
+    records.iter().filter_map(tls).collect()
+}
+
+/// Handshakes, at the place where a login turned to TLS too, against what
+/// `tshark -Y tls.handshake -T fields` says of names, versions and certificates.
+#[test]
+fn tls() {
+    let Some(root) = data() else { skip!("{NO_DATA}") };
+    let end = "2024-08-22T17:08:50Z";
+    let database = "database-1.cyx4x7yvdoay.us-east-1.rds.amazonaws.com";
+    let named = [format!("certificate {database} {end}"), format!("handshake {database} TLSv1.2")];
+    let unnamed = [format!("certificate {end}"), "handshake TLSv1.2".to_owned()];
+    let mut wrong = Vec::new();
+    for (name, expected) in [
+        ("zeek/mysql/tls-12-amazon-rds.pcap", &unnamed),
+        ("zeek/postgresql/psql-aws-ssl-require.pcap", &named),
+        ("zeek/postgresql/psql-aws-ssl-preferred.pcap", &named),
+        ("zeek/postgresql/psql-aws-ssl-require-15432.pcap", &named),
+    ] {
+        for conversation in conversations_of::<Any>(&root.join(name)) {
+            // Segments of these captures overtake each other. In smaller pieces they are
+            // more than a stream holds back; cuts are tried with the other handshakes.
+            for cut in [usize::MAX, 1024] {
+                let found = handshakes(&conversation.run_as::<Any>(cut).0);
+                println!("{name} at {cut}: {found:?}");
+                if found != expected {
+                    wrong.push(format!("{name} at {cut}: {found:?}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

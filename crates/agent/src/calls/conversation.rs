@@ -110,7 +110,9 @@ impl Conversation {
 
     /// What is wanted of it, where that has changed.
     pub(super) fn verdict(&mut self) -> Option<Verdict> {
-        let wanted = if self.kind().is_some() {
+        let wanted = if self.connection.protocol().is_opaque() {
+            Verdict::Nothing
+        } else if self.kind().is_some() {
             self.unknown = (0, 0);
             Verdict::All
         } else if self.unknown.0 >= PATIENCE.0 || self.unknown.1 >= PATIENCE.1 {

@@ -116,6 +116,7 @@ fn protocol(wire: Wire) -> Protocol {
         Wire::Cql => Protocol::Cql,
         Wire::Dubbo => Protocol::Dubbo,
         Wire::WebSocket => Protocol::WebSocket,
+        Wire::Tls => Protocol::Tls,
     }
 }
 

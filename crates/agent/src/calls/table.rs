@@ -28,8 +28,8 @@ enum Entry {
     /// Met, but which side is which is not known.
     Met(Open, u32),
     Parsed(Box<Conversation>),
-    /// Nothing more is wanted of it.
-    Left,
+    /// Nothing more is wanted of it, since then.
+    Left(u64),
 }
 
 /// What a connection within one network namespace has in common with its other end,
@@ -122,7 +122,7 @@ impl Table {
             self.lose("joined_late_connections", 1);
         }
         if self.joins(&open) {
-            self.entries.insert(open.id, Entry::Left);
+            self.entries.insert(open.id, Entry::Left(open.time));
             self.decisions.push((open.id, Verdict::Nothing));
         } else {
             self.entries.insert(open.id, Entry::Met(open, 0));
@@ -154,7 +154,7 @@ impl Table {
                     }
                 }
             }
-            Some(Entry::Left) => {}
+            Some(Entry::Left(_)) => {}
             None => self.stranger(piece),
         }
     }
@@ -163,7 +163,7 @@ impl Table {
     fn stranger(&mut self, piece: &Piece<'_>) {
         self.lose("not_known_bytes", u64::from(piece.length));
         if self.entries.len() < MOST {
-            self.entries.insert(piece.id, Entry::Left);
+            self.entries.insert(piece.id, Entry::Left(piece.time));
             self.decisions.push((piece.id, Verdict::Again));
         }
     }
@@ -171,7 +171,7 @@ impl Table {
     fn begin(&mut self, open: Open, local: Side, piece: &Piece<'_>) {
         if self.parsed >= MOST_PARSED {
             self.lose("parsers_full_connections", 1);
-            self.leave(open.id, Verdict::Nothing);
+            self.leave(open.id, open.time, Verdict::Nothing);
             return;
         }
         let book = self.books.book(end_of(&open, local));
@@ -189,25 +189,30 @@ impl Table {
         conversation.push(piece, &mut self.records);
         count(&mut self.records, conversation, &mut self.books);
         self.memory = (self.memory + conversation.memory()).saturating_sub(held);
-        if let Some(verdict) = conversation.verdict() {
-            self.decisions.push((piece.id, verdict));
+        match conversation.verdict() {
+            Some(Verdict::Nothing) => return self.leave(piece.id, piece.time, Verdict::Nothing),
+            Some(verdict) => self.decisions.push((piece.id, verdict)),
+            None => {}
         }
         if conversation.kind() == Some(Kind::Http1) && !conversation.is_tunnel() {
             // The http programs count it; an upgrade is told from there.
-            self.leave(piece.id, Verdict::Http1);
+            self.leave(piece.id, piece.time, Verdict::Http1);
         } else if self.memory > MEMORY {
             self.lose("memory_connections", 1);
             self.remove(piece.id, piece.time);
-            self.entries.insert(piece.id, Entry::Left);
+            self.entries.insert(piece.id, Entry::Left(piece.time));
             self.decisions.push((piece.id, Verdict::Again));
         }
     }
 
     /// Nothing more is wanted of a connection, or nothing until it changes.
-    fn leave(&mut self, id: u64, verdict: Verdict) {
-        if let Some(Entry::Parsed(conversation)) = self.entries.insert(id, Entry::Left) {
+    fn leave(&mut self, id: u64, time: u64, verdict: Verdict) {
+        if let Some(Entry::Parsed(mut conversation)) = self.entries.insert(id, Entry::Left(time)) {
             self.decisions.extend(conversation.twin().map(|twin| (twin, verdict)));
             self.release(&conversation);
+            if verdict != Verdict::Http1 {
+                cover(&mut conversation);
+            }
         }
         self.decisions.push((id, verdict));
     }
@@ -244,22 +249,25 @@ impl Table {
         self.lookups.tick(now, &mut self.books, &mut self.calls);
         let mut idle = Vec::new();
         for (id, entry) in &mut self.entries {
-            match entry {
+            let last = match entry {
                 Entry::Parsed(conversation) => {
                     conversation.tick(now, &mut self.records);
                     count(&mut self.records, conversation, &mut self.books);
                     cover(conversation);
-                    if now.saturating_sub(conversation.last) > IDLE {
-                        idle.push(*id);
-                    }
+                    conversation.last
                 }
-                Entry::Met(open, _) if now.saturating_sub(open.time) > IDLE => idle.push(*id),
-                Entry::Met(..) | Entry::Left => {}
+                Entry::Met(Open { time, .. }, _) | Entry::Left(time) => *time,
+            };
+            if now.saturating_sub(last) > IDLE {
+                idle.push(*id);
             }
         }
         for id in idle {
+            // Of one that was left nothing comes; perhaps its end was lost.
+            if !matches!(self.entries.get(&id), Some(Entry::Left(_))) {
+                self.decisions.push((id, Verdict::Again));
+            }
             self.remove(id, now);
-            self.decisions.push((id, Verdict::Again));
         }
         let (pages, samples, unsampled) = self.books.harvest();
         if unsampled > 0 {

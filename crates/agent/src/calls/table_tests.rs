@@ -230,3 +230,20 @@ fn both_ends_of_a_loop_are_counted_and_one_is_parsed() {
     let roles: Vec<_> = harvest.pages.iter().map(|page| (page.end.role, page.end.cgroup)).collect();
     assert!(roles.contains(&(Role::Client, 2)) && roles.contains(&(Role::Server, 3)), "{roles:?}");
 }
+
+#[test]
+fn of_tls_the_handshake_is_all_that_is_wanted() {
+    let hello =
+        [&b"\x16\x03\x01\0\x2d\x01\0\0\x29\x03\x03"[..], &[7; 32], b"\0\0\x02\x13\x01\x01\0"];
+    let hello = hello.concat();
+    let mut table = Table::default();
+    table.take(open(Socket::Client, true));
+    table.take(piece(true, 0, &hello));
+    assert_eq!(decisions(&mut table), [Verdict::All]);
+    table.take(piece(false, 0, b"\x15\x03\x03\0\x02\x02\x28"));
+    assert_eq!(decisions(&mut table), [Verdict::Nothing]);
+    table.take(piece(true, hello.len() as u32, b"\x17\x03\x03\0\x01!"));
+    let harvest = table.harvest(3);
+    assert_eq!(shown(&harvest), ["handshake - error 1"]);
+    assert_eq!(harvest.pages[0].covered.parsed, hello.len() as u64 + 7);
+}

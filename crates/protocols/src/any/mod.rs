@@ -101,6 +101,11 @@ impl Any {
         self.parser.as_ref().map(Parser::kind)
     }
 
+    /// Whether nothing more can be understood: TLS, after its handshake.
+    pub fn is_opaque(&self) -> bool {
+        matches!(&self.parser, Some(Parser::Tls(tls)) if tls.is_done())
+    }
+
     /// What bytes of `side` begin.
     fn detect(&self, side: Side, bytes: &[u8]) -> Found {
         match recognise(bytes) {

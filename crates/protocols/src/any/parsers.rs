@@ -17,6 +17,7 @@ use crate::postgres::Postgres;
 use crate::protocol::{Event, Protocol, Recognition, Side, Step};
 use crate::redis::Redis;
 use crate::stream::View;
+use crate::tls::Tls;
 use crate::websocket::WebSocket;
 
 /// Makes the enumerations over all parsers, and hands calls on to the right one.
@@ -107,6 +108,8 @@ macro_rules! parsers {
 // First those that begin with words or long fixed bytes, so that one that knows
 // little of its beginning is asked only when all others have said no.
 parsers! {
+    /// TLS, its handshake.
+    Tls,
     /// HTTP/1.0 and HTTP/1.1.
     Http1,
     /// HTTP/2, gRPC among it.

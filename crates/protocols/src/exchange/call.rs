@@ -42,6 +42,8 @@ pub enum Wire {
     Dubbo,
     /// WebSocket messages.
     WebSocket,
+    /// TLS handshakes.
+    Tls,
 }
 
 /// How a call ended.

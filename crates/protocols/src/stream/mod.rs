@@ -128,6 +128,10 @@ struct Held {
 /// pieces costs memory and time like any other.
 const SEGMENTS: usize = 64;
 
+/// Room that an empty stream keeps: most connections are idle, and one that once
+/// carried much would hold it for ever.
+const KEPT: usize = 4096;
+
 /// One direction of one connection.
 #[derive(Debug)]
 pub struct ByteStream {
@@ -322,8 +326,12 @@ impl ByteStream {
     /// Keeps the buffer from creeping: free when empty, moved when mostly used.
     fn compact(&mut self) {
         if self.start == self.data.len() {
-            self.data.clear();
             self.start = 0;
+            if self.data.capacity() > KEPT {
+                self.data = Vec::new();
+            } else {
+                self.data.clear();
+            }
         } else if self.start > self.limits.buffered_bytes.min(self.data.len() / 2 + 4096) {
             self.data.drain(..self.start);
             self.start = 0;

@@ -15,13 +15,14 @@ use taproot_protocols::mysql::Mysql;
 use taproot_protocols::nats::Nats;
 use taproot_protocols::postgres::Postgres;
 use taproot_protocols::redis::Redis;
+use taproot_protocols::tls::Tls;
 use taproot_protocols::websocket::WebSocket;
 use taproot_protocols::{Call, Protocol, Recognition};
 
 use crate::cql::{bare, framed};
 use crate::kit::{Client, Server, Tap, Write, calls, known, write};
 use crate::{
-    amqp, cql, dns, dubbo, http2, kafka, memcached, mongo, mqtt, mysql, nats, postgres, redis,
+    amqp, cql, dns, dubbo, http2, kafka, memcached, mongo, mqtt, mysql, nats, postgres, redis, tls,
 };
 use crate::{kit, websocket};
 
@@ -63,6 +64,7 @@ fn samples() -> Vec<(Kind, Vec<Write>, Vec<String>)> {
         own::<Mongo>(Kind::Mongo, mongo::script()),
         own::<Dns>(Kind::Dns, dns::script()),
         own::<Kafka>(Kind::Kafka, kafka::script()),
+        own::<Tls>(Kind::Tls, tls::script()),
     ]
 }
 
@@ -116,7 +118,8 @@ fn every_protocol_is_found_and_parsed_as_by_its_own_parser() {
 /// The name of a recogniser with what it says of bytes.
 type Recogniser = (Kind, fn(&[u8]) -> Recognition);
 
-const RECOGNISERS: [Recogniser; 15] = [
+const RECOGNISERS: [Recogniser; 16] = [
+    (Kind::Tls, Tls::recognise),
     (Kind::Http1, Http1::recognise),
     (Kind::Http2, Http2::recognise),
     (Kind::Amqp, Amqp::recognise),
@@ -313,10 +316,9 @@ fn an_upgrade_to_what_is_not_parsed() {
     assert_eq!((tap.connection.protocol().kind(), tap.unused()), (None, 13));
 }
 
-/// TLS has no parser: its bytes are counted, as not understood.
+/// The login is left behind, and the handshake that follows is told.
 #[test]
 fn a_login_that_turns_to_tls() {
-    let hello = [&b"\x16\x03\x01\0\x2a\x01\0\0\x26\x03\x03"[..], &[0xc5; 36]].concat();
     let flags = (1_u32 << 11 | 1 << 9).to_le_bytes();
     let mysql = [
         write(Server, mysql::greeting()),
@@ -324,11 +326,10 @@ fn a_login_that_turns_to_tls() {
     ];
     let postgres = [write(Client, b"\0\0\0\x08\x04\xd2\x16\x2f"), write(Server, b"S")];
     for login in [mysql, postgres] {
-        let script =
-            [&login[..], &[write(Client, &hello), write(Server, b"\x16\x03\x03\0")]].concat();
-        let tap = gives(&script, &[]);
-        assert_eq!(tap.connection.protocol().kind(), None);
-        assert_eq!(tap.unused(), hello.len() as u64 + 4);
+        let tap =
+            gives(&[&login[..], &tls::script()].concat(), &["handshake shop.example TLSv1.3"]);
+        let any = tap.connection.protocol();
+        assert_eq!((any.kind(), any.is_opaque(), tap.unused()), (Some(Kind::Tls), true, 0));
     }
 }
 

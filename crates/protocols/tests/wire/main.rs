@@ -16,4 +16,5 @@ mod mysql;
 mod nats;
 mod postgres;
 mod redis;
+mod tls;
 mod websocket;
