@@ -191,7 +191,8 @@ static __always_inline int segment(struct __sk_buff *skb, bool outbound)
 		c = meet(skb, &p, outbound);
 	if (!c || c->verdict == PAYLOAD_NOTHING)
 		return 1;
-	obey(c);
+	if (c->verdict != PAYLOAD_HTTP1) /* of which user space knows nothing to say */
+		obey(c);
 	if (c->verdict == PAYLOAD_UNDECIDED || c->verdict == PAYLOAD_HTTP1)
 		watch_http1(skb, c, &p);
 	d = &c->dir[outbound];
