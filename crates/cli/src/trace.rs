@@ -28,6 +28,7 @@ const MOST_HOPS: usize = 500_000;
 
 /// Flags of `taproot trace`.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "independent flags of a command")]
 pub(crate) struct TraceArgs {
     /// Which packets, in the words of pcap-filter: `tcp port 443 and host 10.0.0.1`.
     #[arg(value_name = "FILTER")]

@@ -24,8 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let file = std::env::temp_dir().join(format!("taproot-page-{}.db", std::process::id()));
     let store = SqliteStore::open(&file, StoreOptions::default())?;
     let version = env!("CARGO_PKG_VERSION");
-    let state =
-        WorldState::new(World::new(Config::default()), Some(Box::new(store)), version);
+    let state = WorldState::new(World::new(Config::default()), Some(Box::new(store)), version);
     let server = Server::bind(addr).await?;
     println!("http://{}", server.addr());
     if !empty {

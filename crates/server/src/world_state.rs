@@ -36,11 +36,7 @@ pub struct WorldState {
 impl WorldState {
     /// A state of an empty picture. `version` is the program's. Without a store
     /// there are no reports.
-    pub fn new(
-        world: World,
-        store: Option<Box<dyn Store + Send>>,
-        version: &str,
-    ) -> Arc<Self> {
+    pub fn new(world: World, store: Option<Box<dyn Store + Send>>, version: &str) -> Arc<Self> {
         Arc::new(Self {
             world: RwLock::new(world),
             store: store.map(Mutex::new),

@@ -6,6 +6,8 @@
 //!                       s0 10.78.2.1 ─── eth0 10.78.2.2
 //! ```
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;

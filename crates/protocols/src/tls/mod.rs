@@ -62,16 +62,16 @@ fn length(bytes: &[u8]) -> Option<u64> {
     (is_record(bytes) && length <= LONGEST).then_some(HEADER as u64 + length)
 }
 
-fn read(bytes: &[u8], size: u64) -> Option<Part> {
+fn read(bytes: &[u8], size: u64) -> Part {
     let body = &bytes[HEADER..];
-    Some(match (bytes[0], body) {
+    match (bytes[0], body) {
         (HANDSHAKE, _) => Part::Handshake(body.into()),
         (20, _) => Part::Cipher,
         (21, &[level @ (1 | 2), description]) => Part::Alert(Some((level, description))),
         (21, _) => Part::Alert(None),
         (23, _) => Part::Data(size - HEADER as u64),
         _ => Part::Other,
-    })
+    }
 }
 
 impl Protocol for Tls {
@@ -110,7 +110,9 @@ impl Protocol for Tls {
         // Of what is encrypted the header says all there is.
         let opaque = view.bytes.first() == Some(&23) || self.pairing.is_done();
         let wanted = if opaque { HEADER } else { HEADER + LONGEST as usize };
-        self.cutters[side as usize].step(view, &Layout { header: HEADER, wanted }, length, read)
+        let layout = Layout { header: HEADER, wanted };
+        let any = |bytes: &[u8], size| Some(read(bytes, size));
+        self.cutters[side as usize].step(view, &layout, length, any)
     }
 
     fn pair(&mut self, side: Side, event: Event<Timed<Part>>, records: &mut Vec<Call>) {

@@ -96,7 +96,9 @@ fn version_1_3() {
     let script = script();
     assert_eq!(all(&script), (vec!["handshake shop.example TLSv1.3".into()], true));
     let mut tap = Tap::<Tls>::new();
-    script.iter().for_each(|(side, bytes)| tap.send(*side, bytes));
+    for (side, bytes) in &script {
+        tap.send(*side, bytes);
+    }
     assert_eq!(tap.records[0].namespace.as_deref(), Some("h2"));
     conforms::<Tls>(&script, &["handshake shop.example TLSv1.3"]);
 }

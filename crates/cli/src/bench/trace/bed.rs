@@ -45,8 +45,9 @@ impl Bed {
                 bail!("`{tool}` is not installed: see scripts/setup.sh for its package");
             }
         }
+        clean();
+        // From here on a failure removes what there is.
         let bed = Self;
-        bed.clean();
         for who in WHO {
             site::run(&["ip", "netns", "add", &name(who)])?;
             ip(who, "link set lo up")?;
@@ -62,29 +63,29 @@ impl Bed {
         rules()?;
         Ok(bed)
     }
-
-    /// A socket that answers in the pod, and one that asks outside.
-    pub(super) fn sockets(&self) -> Result<(UdpSocket, UdpSocket)> {
-        let server = inside("pod", || UdpSocket::bind((POD, PORT)))?;
-        let client = inside("client", || UdpSocket::bind((CLIENT, 0)))?;
-        client.set_read_timeout(Some(PATIENCE))?;
-        Ok((server, client))
-    }
-
-    fn clean(&self) {
-        for who in WHO {
-            if path(who).exists()
-                && let Err(error) = site::run(&["ip", "netns", "del", &name(who)])
-            {
-                tracing::warn!(%error, who, "a network namespace of the bench stays");
-            }
-        }
-    }
 }
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        self.clean();
+        clean();
+    }
+}
+
+/// A socket that answers in the pod, and one that asks outside; the bed is there.
+pub(super) fn sockets() -> Result<(UdpSocket, UdpSocket)> {
+    let server = inside("pod", || UdpSocket::bind((POD, PORT)))?;
+    let client = inside("client", || UdpSocket::bind((CLIENT, 0)))?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    Ok((server, client))
+}
+
+fn clean() {
+    for who in WHO {
+        if path(who).exists()
+            && let Err(error) = site::run(&["ip", "netns", "del", &name(who)])
+        {
+            tracing::warn!(%error, who, "a network namespace of the bench stays");
+        }
     }
 }
 

@@ -55,8 +55,8 @@ struct Round {
 
 /// Measures; one round after the other, everything in turn.
 pub(super) fn figures(rounds: u32) -> Result<Vec<Figure>> {
-    let bed = Bed::make()?;
-    let (server, client) = bed.sockets()?;
+    let _bed = Bed::make()?;
+    let (server, client) = bed::sockets()?;
     let measured = std::thread::scope(|scope| {
         scope.spawn(|| echo(&server));
         let measured = (1..=rounds).map(|number| {
