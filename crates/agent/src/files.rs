@@ -13,6 +13,9 @@ use taproot_probes::pressure::{
 
 use crate::error::{Error, Result};
 
+/// The level of figures of a pod's own group.
+const POD: &str = "level=pod";
+
 /// Kinds of open files are counted on one interval in so many: it reads a link per file.
 const KINDS_EVERY: u64 = 5;
 
@@ -48,6 +51,12 @@ impl Sheet<'_> {
     fn nanos(&mut self, id: &EntityId, name: &str, attribute: &str, ns: Option<u64>) {
         if let Some(ns) = ns {
             self.put(id, name, attribute, MetricKind::Delta, ns as f64 / 1e9);
+        }
+    }
+
+    fn count(&mut self, id: &EntityId, name: &str, attribute: &str, count: Option<u64>) {
+        if let Some(count) = count {
+            self.put(id, name, attribute, MetricKind::Delta, count as f64);
         }
     }
 
@@ -124,7 +133,9 @@ impl Followed {
         }
         if let Some(Ok(Some(pod))) = self.pod.as_mut().map(CgroupReader::read) {
             let id = &self.entity.id;
-            sheet.nanos(id, metric::CPU_THROTTLED_TIME, "level=pod", pod.cpu.throttled);
+            sheet.nanos(id, metric::CPU_THROTTLED_TIME, POD, pod.cpu.throttled);
+            sheet.count(id, metric::CPU_PERIODS, POD, pod.cpu.periods);
+            sheet.count(id, metric::CPU_THROTTLED_PERIODS, POD, pod.cpu.throttled_periods);
         }
         let pids = self.pids();
         self.files(&pids, sheet);
@@ -137,14 +148,8 @@ impl Followed {
         let cpu = &reading.cpu;
         sheet.nanos(id, metric::CPU_TIME, "", cpu.usage);
         sheet.nanos(id, metric::CPU_THROTTLED_TIME, "level=container", cpu.throttled);
-        for (name, value) in [
-            (metric::CPU_PERIODS, cpu.periods),
-            (metric::CPU_THROTTLED_PERIODS, cpu.throttled_periods),
-        ] {
-            if let Some(value) = value {
-                sheet.delta(id, name, value as f64);
-            }
-        }
+        sheet.count(id, metric::CPU_PERIODS, "", cpu.periods);
+        sheet.count(id, metric::CPU_THROTTLED_PERIODS, "", cpu.throttled_periods);
         if let Some(limit) = cpu.limit {
             sheet.gauge(id, metric::CPU_LIMIT, limit);
         }

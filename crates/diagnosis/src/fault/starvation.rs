@@ -34,10 +34,26 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     }
 }
 
+/// The level of figures of a pod's own group.
+const POD: &str = "level=pod";
+
+/// What a share is a share of, and the signal that tells.
+#[derive(Clone, Copy)]
+struct ShareOf {
+    signal: &'static str,
+    words: &'static str,
+}
+
+const SCHEDULER_PERIODS: ShareOf =
+    ShareOf { signal: metric::CPU_THROTTLED_PERIODS, words: "the scheduler periods" };
+const STOPPED_TIME: ShareOf = ShareOf { signal: metric::CPU_THROTTLED_TIME, words: "the time" };
+
 /// How an entity's own limit treats it.
 struct Throttle {
-    /// Share of periods stopped.
+    /// Share stopped.
     ratio: Compare,
+    /// Of what.
+    share_of: ShareOf,
     /// Seconds a second stopped.
     time: Compare,
     /// CPUs allowed, if reported.
@@ -60,22 +76,27 @@ impl Throttle {
         let values = scene.rates(id, metric::CPU_THROTTLED_TIME, level);
         let windows = scene.windows(&values);
         let time = scene.compare(id, metric::CPU_THROTTLED_TIME, level, &windows)?;
+        // Periods without a level are the container's: they say nothing of its pod, whose
+        // limit may stop a container that its own never does.
+        let own = |name, w| {
+            let at_level = scene.rate(id, name, level, w);
+            at_level.or_else(|| if &**level == POD { None } else { scene.rate(id, name, "", w) })
+        };
         let periods = |w| {
-            let at_level = scene.rate(id, metric::CPU_THROTTLED_PERIODS, level, w);
-            let stopped =
-                at_level.or_else(|| scene.rate(id, metric::CPU_THROTTLED_PERIODS, "", w))?;
-            let same_level = scene.rate(id, metric::CPU_PERIODS, level, w);
-            let all = same_level.or_else(|| scene.rate(id, metric::CPU_PERIODS, "", w))?;
+            let stopped = own(metric::CPU_THROTTLED_PERIODS, w)?;
+            let all = own(metric::CPU_PERIODS, w)?;
             Some(if all > 0.0 { stopped / all } else { 0.0 })
         };
         // Without counts of periods the stopped time itself is the share.
-        let ratio = Compare {
-            before: windows.before.and_then(|b| periods(b).or(time.before)),
-            during: periods(windows.during).unwrap_or(time.during.min(1.0)),
+        let (ratio, share_of) = match periods(windows.during) {
+            Some(during) => {
+                (Compare { before: windows.before.and_then(periods), during }, SCHEDULER_PERIODS)
+            }
+            None => (Compare { during: time.during.min(1.0), ..time }, STOPPED_TIME),
         };
         let limit = scene.last(id, metric::CPU_LIMIT);
         let used = scene.rate(id, metric::CPU_TIME, "", windows.during);
-        Some(Self { ratio, time, limit, used, windows, values })
+        Some(Self { ratio, share_of, time, limit, used, windows, values })
     }
 
     fn biting(&self) -> bool {
@@ -293,12 +314,13 @@ fn amplifier(case: &mut Case, name: &Name, throttle: Option<&Throttle>) -> Strin
     }
     case.leaf(
         Leaf::new(
-            metric::CPU_THROTTLED_PERIODS,
+            t.share_of.signal,
             t.ratio.during,
             0.05,
             format!(
-                "{name}'s own limit{limit} makes it worse: it stopped {name} in {} of the periods{}",
+                "{name}'s own limit{limit} makes it worse: it stopped {name} in {} of {}{}",
                 units::percent(t.ratio.during),
+                t.share_of.words,
                 was(t.ratio.before, units::percent),
             ),
         )
@@ -337,12 +359,13 @@ fn cpu_limit(
     let low = if t.ratio.before.is_some() { THROTTLED } else { THROTTLED_AT_ALL };
     case.leaf(
         Leaf::new(
-            metric::CPU_THROTTLED_PERIODS,
+            t.share_of.signal,
             t.ratio.during,
             0.55 + 0.3 * grade(t.ratio.during, low, 0.9),
             format!(
-                "its own limit{limit} stopped {name} in {} of the scheduler periods{}",
+                "its own limit{limit} stopped {name} in {} of {}{}",
                 units::percent(t.ratio.during),
+                t.share_of.words,
                 was(t.ratio.before, units::percent),
             ),
         )

@@ -381,6 +381,17 @@ pub(crate) fn world(
     begin: u64,
     fault: impl Fn(&mut Second, u64, &mut Noise),
 ) -> World {
+    world_of(seed, seconds, begin, fault, |_| true)
+}
+
+/// The same as somebody sees it who gets only some of the signals.
+pub(crate) fn world_of(
+    seed: u64,
+    seconds: u64,
+    begin: u64,
+    fault: impl Fn(&mut Second, u64, &mut Noise),
+    seen: impl Fn(&Signal) -> bool,
+) -> World {
     let mut noise = Noise::new(seed);
     let mut world = World::new(Config::default());
     world.add_all(&entities());
@@ -389,7 +400,9 @@ pub(crate) fn world(
         if s >= begin {
             fault(&mut second, s - begin, &mut noise);
         }
-        world.add_all(&tell(&mut second, &mut noise));
+        let mut signals = tell(&mut second, &mut noise);
+        signals.retain(&seen);
+        world.add_all(&signals);
     }
     world
 }
