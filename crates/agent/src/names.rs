@@ -21,8 +21,9 @@ pub(crate) struct Names {
 }
 
 /// One end of a connection as the kernel saw it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Seen {
+    /// Cookie of the network namespace; 0 where not known.
     pub(crate) netns: u64,
     pub(crate) cgroup: u64,
     pub(crate) local: IpAddr,

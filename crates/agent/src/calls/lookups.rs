@@ -8,7 +8,8 @@ use taproot_probes::payload::Datagram;
 use taproot_protocols::Call;
 use taproot_protocols::dns::Datagrams;
 
-use super::tally::{Book, Books, End};
+use super::tally::{Book, Books};
+use crate::names::Seen;
 
 /// Pairs of a socket and a peer remembered at most.
 const MOST: usize = 8192;
@@ -32,10 +33,10 @@ fn is_answer(bytes: &[u8]) -> bool {
     bytes.get(2).is_some_and(|flags| flags & 0x80 != 0)
 }
 
-fn end_of(datagram: &Datagram<'_>) -> End {
+fn end_of(datagram: &Datagram<'_>) -> Seen {
     let asks = is_answer(datagram.bytes) != datagram.outbound;
     let ends = &datagram.ends;
-    End {
+    Seen {
         netns: ends.netns,
         cgroup: ends.cgroup,
         local: ends.local,

@@ -11,7 +11,7 @@ use taproot_probes::flow::EdgeKey;
 use taproot_protocols::exchange::{Outcome, Wire};
 
 use super::table::Harvest;
-use super::tally::{Covered, End, Key, Page, Sample, Tally};
+use super::tally::{Covered, Key, Page, Sample, Tally};
 use crate::clock::Clock;
 use crate::flows::Remembered;
 use crate::names::{Names, Seen};
@@ -64,13 +64,13 @@ fn namespaces(flows: &Remembered) -> HashMap<u64, u64> {
 }
 
 fn edge(
-    end: End,
+    end: Seen,
     spaces: &HashMap<u64, u64>,
     place: &mut Place<'_>,
     at: Timestamp,
     out: &mut Vec<Signal>,
 ) -> Option<Edge> {
-    let End { cgroup, local, remote, port, role, .. } = end;
+    let Seen { cgroup, local, remote, port, role, .. } = end;
     let (netns, transport) = match end.netns {
         0 => (spaces.get(&cgroup).copied().unwrap_or(0), Transport::Udp),
         known => (known, Transport::Tcp),
@@ -78,7 +78,7 @@ fn edge(
     let key = EdgeKey { netns, local, remote, port, transport, role };
     // Named as its flow is, from when the connection was made; else as of then.
     let known = place.flows.get(&(key, cgroup)).cloned();
-    known.or_else(|| place.names.edge(&Seen { netns, cgroup, local, remote, port, role }, at, out))
+    known.or_else(|| place.names.edge(&Seen { netns, ..end }, at, out))
 }
 
 /// What the parsers made of the bytes of one end.

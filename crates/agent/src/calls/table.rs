@@ -11,7 +11,8 @@ use taproot_protocols::{Call, Side};
 
 use super::conversation::{Conversation, side_of};
 use super::lookups::Lookups;
-use super::tally::{Books, End, Page, Sample};
+use super::tally::{Books, Page, Sample};
+use crate::names::Seen;
 
 /// Connections remembered at most, and of these under a parser.
 const MOST: usize = 65_536;
@@ -61,13 +62,13 @@ pub(super) struct Table {
     calls: Vec<Call>,
 }
 
-fn end_of(open: &Open, local: Side) -> End {
+fn end_of(open: &Open, local: Side) -> Seen {
     let ends = &open.ends;
     let (port, role) = match local {
         Side::Client => (ends.remote_port, Role::Client),
         Side::Server => (ends.local_port, Role::Server),
     };
-    End {
+    Seen {
         netns: ends.netns,
         cgroup: ends.cgroup,
         local: ends.local,

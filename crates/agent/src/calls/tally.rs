@@ -2,14 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashSet};
-use taproot_model::{Histogram, Role};
+use taproot_model::Histogram;
 use taproot_protocols::exchange::{Call, Outcome, Text, Wire};
 use taproot_protocols::route::{RouteLimiter, RouteLimits};
+
+use crate::names::Seen;
 
 /// Targets told apart at one end of an edge; the others share [`OTHER`].
 const TARGETS: usize = 64;
@@ -19,19 +20,6 @@ const OTHER: &str = "{other}";
 const SAMPLES: usize = 200;
 /// Calls at least this slow are told in full, nanoseconds.
 const SLOW: u64 = 500_000_000;
-
-/// What names an edge: one end of it, as its socket knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct End {
-    /// Cookie of the network namespace; 0 where not known.
-    pub(crate) netns: u64,
-    pub(crate) cgroup: u64,
-    pub(crate) local: IpAddr,
-    pub(crate) remote: IpAddr,
-    /// Port of the server.
-    pub(crate) port: u16,
-    pub(crate) role: Role,
-}
 
 /// What calls of one end are counted by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +42,7 @@ pub(crate) struct Tally {
 /// One call in full. Times are `CLOCK_MONOTONIC`, nanoseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
-    pub(crate) end: End,
+    pub(crate) end: Seen,
     pub(crate) key: Key,
     /// The statement without its literals, where there is one.
     pub(crate) statement: Option<Arc<str>>,
@@ -96,14 +84,14 @@ struct Counts {
 /// The counts of one end, shared by its connections.
 #[derive(Clone)]
 pub(crate) struct Book {
-    end: End,
+    end: Seen,
     counts: Rc<RefCell<Counts>>,
 }
 
 /// The counts of every end.
 #[derive(Default)]
 pub(crate) struct Books {
-    ends: HashMap<End, Rc<RefCell<Counts>>>,
+    ends: HashMap<Seen, Rc<RefCell<Counts>>>,
     samples: Vec<Sample>,
     /// Calls that were to be told in full beyond [`SAMPLES`].
     unsampled: u64,
@@ -112,14 +100,14 @@ pub(crate) struct Books {
 /// What one end counted since the last harvest.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) end: End,
+    pub(crate) end: Seen,
     pub(crate) calls: Vec<(Key, Tally)>,
     pub(crate) covered: Covered,
 }
 
 impl Books {
     /// The counts of an end.
-    pub(crate) fn book(&mut self, end: End) -> Book {
+    pub(crate) fn book(&mut self, end: Seen) -> Book {
         Book { end, counts: Rc::clone(self.ends.entry(end).or_default()) }
     }
 
@@ -159,7 +147,7 @@ impl Books {
         book.counts.borrow_mut().covered.add(more);
     }
 
-    fn sample(&mut self, end: End, key: &Key, call: &Call, took: Option<u64>) {
+    fn sample(&mut self, end: Seen, key: &Key, call: &Call, took: Option<u64>) {
         if self.samples.len() >= SAMPLES {
             self.unsampled += 1;
             return;

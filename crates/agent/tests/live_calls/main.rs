@@ -13,6 +13,15 @@ macro_rules! new_bed {
     };
 }
 
+/// Puts a load on until all of it was read; skipped where it never was.
+macro_rules! read_whole {
+    ($load:expr) => {
+        if let Err(why) = crate::bed::read_whole($load) {
+            taproot_testkit::skip!("{why}");
+        }
+    };
+}
+
 mod bed;
 mod dns;
 mod queues;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use taproot_model::{Protocol, Role};
 use taproot_testkit::{command_path, need, need_commands, need_root};
 
-use crate::bed::{Bed, Process};
+use crate::bed::{Bed, Process, Unread};
 use crate::many;
 
 /// Debian keeps the server's programs where `PATH` does not reach.
@@ -33,7 +33,8 @@ fn postgres(bed: &Bed, bin: &Path) -> Process {
     let settings = settings.iter().flat_map(|s| ["-c", s]).collect::<Vec<_>>();
     let run = [&["-D", &data, "-k", dir, "-h", "127.0.0.1"][..], &settings].concat();
     let server = bed.start("setpriv", &[&AS_POSTGRES[..], &[&program], &run].concat());
-    bed.ready(5432);
+    // It listens before it lets anybody in.
+    bed.until("psql", &["-h", dir, "-U", "postgres", "-c", "SELECT 1"]);
     server
 }
 
@@ -54,7 +55,7 @@ fn truth(bed: &Bed) -> BTreeMap<String, u64> {
     rows.map(|(verb, calls)| (verb.to_owned(), calls.parse().unwrap())).collect()
 }
 
-fn pgbench(mut bed: Bed, flags: &[&str], each: u64) {
+fn pgbench(mut bed: Bed, flags: &[&str], each: u64) -> Result<(), Unread> {
     let Some(bin) = postgres_bin() else { panic!("checked before") };
     let _server = postgres(&bed, &bin);
     ask(&bed, "CREATE EXTENSION pg_stat_statements");
@@ -66,7 +67,7 @@ fn pgbench(mut bed: Bed, flags: &[&str], each: u64) {
     let args = [&to[..], &["-n", "-c", "4", "-t", &count], flags, &["postgres"]].concat();
     let text = bed.run("pgbench", &args);
     assert!(text.contains(&format!("{}/{}", 4 * each, 4 * each)), "{text}");
-    let counted = bed.counted();
+    let counted = bed.read()?;
     let truth = truth(&bed);
     assert!(truth["SELECT"] >= 4 * each, "{truth:?}");
     for role in [Role::Server, Role::Client] {
@@ -78,6 +79,7 @@ fn pgbench(mut bed: Bed, flags: &[&str], each: u64) {
     assert!(odd.is_empty(), "{odd:?}");
     let table = |r: &&taproot_model::Requests| &*r.route == "pgbench_accounts";
     assert!(counted.of(Protocol::Postgres, Role::Server).any(|r| table(&r)));
+    Ok(())
 }
 
 macro_rules! need_postgres {
@@ -91,35 +93,44 @@ macro_rules! need_postgres {
 #[test]
 fn postgres_simple_queries() {
     need_postgres!();
-    pgbench(new_bed!(), &["-M", "simple"], many(1_000));
+    read_whole!(|bed| pgbench(bed, &["-M", "simple"], many(1_000)));
 }
 
 #[test]
 fn postgres_extended_queries() {
     need_postgres!();
-    pgbench(new_bed!(), &["-M", "extended"], many(1_000));
+    read_whole!(|bed| pgbench(bed, &["-M", "extended"], many(1_000)));
 }
 
 #[test]
 fn postgres_prepared_reads_at_full_speed() {
     need_postgres!();
-    pgbench(new_bed!(), &["-M", "prepared", "-S"], many(20_000));
+    read_whole!(|bed| pgbench(bed, &["-M", "prepared", "-S"], many(20_000)));
 }
 
 fn mariadb(bed: &Bed) -> Process {
     let dir = bed.dir.path().to_str().unwrap();
     let (data, socket) = (format!("--datadir={dir}/data"), format!("--socket={dir}/socket"));
-    let user = "--user=root";
+    // A server that starts removes what it takes for its own in the place for such files.
+    let (user, temporary) = ("--user=root", format!("--tmpdir={dir}"));
     let make = [
         "--no-defaults",
         &data,
+        &temporary,
         user,
         "--skip-test-db",
         "--auth-root-authentication-method=normal",
     ];
     bed.run("mariadb-install-db", &make);
-    let run =
-        ["--no-defaults", &data, &socket, user, "--bind-address=127.0.0.1", "--skip-name-resolve"];
+    let run = [
+        "--no-defaults",
+        &data,
+        &temporary,
+        &socket,
+        user,
+        "--bind-address=127.0.0.1",
+        "--skip-name-resolve",
+    ];
     let server = bed.start(command_path("mariadbd").unwrap().to_str().unwrap(), &run);
     bed.ready(3306);
     server
@@ -137,7 +148,7 @@ fn status(bed: &Bed, name: &str) -> u64 {
     text.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-fn mysqlslap(mut bed: Bed, flags: &[&str], queries: u64, least: u64) {
+fn mysqlslap(mut bed: Bed, flags: &[&str], queries: u64, least: u64) -> Result<(), Unread> {
     let _server = mariadb(&bed);
     through_socket(&bed, "CREATE DATABASE mysqlslap");
     let before = (status(&bed, "Questions"), status(&bed, "Com_select"));
@@ -148,7 +159,7 @@ fn mysqlslap(mut bed: Bed, flags: &[&str], queries: u64, least: u64) {
     // Asking is a question too, and so is the farewell after it.
     let (questions, selects) = (after.0 - before.0 - 4, after.1 - before.1);
     assert!(selects >= least, "{selects}");
-    let counted = bed.counted();
+    let counted = bed.read()?;
     for role in [Role::Server, Role::Client] {
         let ours = counted.by_method(Protocol::Mysql, role);
         assert_eq!(ours["SELECT"], selects, "{role:?}; {ours:?}; lost: {:?}", bed.losses());
@@ -157,6 +168,7 @@ fn mysqlslap(mut bed: Bed, flags: &[&str], queries: u64, least: u64) {
     }
     let odd = counted.odd(Protocol::Mysql);
     assert!(odd.is_empty(), "{odd:?}");
+    Ok(())
 }
 
 /// What the server counts among its `Questions`.
@@ -169,7 +181,7 @@ fn mariadb_reads() {
     need_root!();
     need_commands!("mariadbd", "mariadb-install-db", "mariadb", "mariadb-slap", "ip");
     let n = many(20_000);
-    mysqlslap(new_bed!(), &["--query=SELECT 1"], n, n);
+    read_whole!(|bed| mysqlslap(bed, &["--query=SELECT 1"], n, n));
 }
 
 #[test]
@@ -178,5 +190,5 @@ fn mariadb_reads_and_writes() {
     need_commands!("mariadbd", "mariadb-install-db", "mariadb", "mariadb-slap", "ip");
     // Of what it makes up by itself about half are reads.
     let n = many(5_000);
-    mysqlslap(new_bed!(), &["--auto-generate-sql"], n, n / 4);
+    read_whole!(|bed| mysqlslap(bed, &["--auto-generate-sql"], n, n / 4));
 }

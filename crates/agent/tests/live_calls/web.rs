@@ -5,7 +5,7 @@ use std::fs;
 use taproot_model::{Protocol, Role};
 use taproot_testkit::{need_commands, need_root};
 
-use crate::bed::{Bed, Process};
+use crate::bed::{Bed, Process, Unread};
 use crate::many;
 
 fn nginx(bed: &Bed) -> Process {
@@ -36,12 +36,17 @@ fn logged(bed: &Bed, text: &str) -> u64 {
     log.lines().filter(|line| line.contains(text)).count() as u64
 }
 
-fn multiplexed(mut bed: Bed, (clients, streams): (&str, &str), path: &str, n: u64) {
+fn multiplexed(
+    mut bed: Bed,
+    (clients, streams): (&str, &str),
+    path: &str,
+    n: u64,
+) -> Result<(), Unread> {
     let _server = nginx(&bed);
     let (count, url) = (n.to_string(), format!("http://127.0.0.1:8080{path}"));
     let text = bed.run("h2load", &["-n", &count, "-c", clients, "-m", streams, &url]);
     assert!(text.contains(&format!("{n} succeeded")), "{text}");
-    let counted = bed.counted();
+    let counted = bed.read()?;
     assert_eq!(logged(&bed, &format!("\"GET {path} HTTP/2.0\" 200")), n);
     for role in [Role::Server, Role::Client] {
         let ours: u64 = counted
@@ -53,34 +58,35 @@ fn multiplexed(mut bed: Bed, (clients, streams): (&str, &str), path: &str, n: u6
     }
     let odd = counted.odd(Protocol::Http2);
     assert!(odd.is_empty(), "{odd:?}");
+    Ok(())
 }
 
 #[test]
 fn http2_one_stream() {
     need_root!();
     need_commands!("nginx", "h2load", "ip");
-    multiplexed(new_bed!(), ("10", "1"), "/small", many(10_000));
+    read_whole!(|bed| multiplexed(bed, ("10", "1"), "/small", many(10_000)));
 }
 
 #[test]
 fn http2_ten_streams() {
     need_root!();
     need_commands!("nginx", "h2load", "ip");
-    multiplexed(new_bed!(), ("10", "10"), "/small", many(50_000));
+    read_whole!(|bed| multiplexed(bed, ("10", "10"), "/small", many(50_000)));
 }
 
 #[test]
 fn http2_a_hundred_streams() {
     need_root!();
     need_commands!("nginx", "h2load", "ip");
-    multiplexed(new_bed!(), ("10", "100"), "/small", many(100_000));
+    read_whole!(|bed| multiplexed(bed, ("10", "100"), "/small", many(100_000)));
 }
 
 #[test]
 fn http2_bodies_of_many_frames() {
     need_root!();
     need_commands!("nginx", "h2load", "ip");
-    multiplexed(new_bed!(), ("2", "4"), "/large", many(2_000));
+    read_whole!(|bed| multiplexed(bed, ("2", "4"), "/large", many(2_000)));
 }
 
 #[test]

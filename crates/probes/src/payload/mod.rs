@@ -89,7 +89,7 @@ impl Default for Options {
     /// A ring of 8 MiB: its pages are mapped twice and count twice in the resident
     /// size; with 16 MiB the agent was over its budget of memory.
     fn default() -> Self {
-        Self { ring_bytes: 8 << 20, undecided_bytes: 1 << 20 }
+        Self { ring_bytes: 8 << 20, undecided_bytes: 4 << 20 }
     }
 }
 

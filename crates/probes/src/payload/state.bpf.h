@@ -7,7 +7,7 @@
 #include "payload.h"
 
 /* Bytes copied of a connection before a verdict. Set before loading. */
-const volatile u32 undecided_budget = 1 << 20;
+const volatile u32 undecided_budget = 4 << 20;
 
 /* Never read: no map holds a record, and what none holds is not in the Rust types. */
 const volatile struct payload_open open_layout = {};
