@@ -102,7 +102,9 @@ impl Agent {
         let netns = options.node_netns.as_deref().unwrap_or(own);
         let node = Node::new(options.node_netns.as_deref())?;
         let mut sources = options.names.clone();
-        sources.node_pid = node.resident().unwrap_or(sources.node_pid);
+        // Where `/proc` is ours, so is our pid: that of init need not be open to us.
+        let here = (sources.proc_root == std::path::Path::new("/proc")).then(std::process::id);
+        sources.node_pid = node.resident().or(here).unwrap_or(sources.node_pid);
         let resolver = Resolver::start(sources);
         let names = Names::new(resolver, options.scope.clone(), netns);
         let mut features = Vec::new();

@@ -1,7 +1,10 @@
 //! Who listens on the node's own addresses: units and plain processes, and pods
 //! in the node's network. They share addresses, so that only the port tells.
 
+mod diag;
+
 use crate::process;
+use diag::Diag;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
@@ -9,9 +12,35 @@ use std::path::Path;
 /// `TCP_LISTEN`; and for UDP a socket without a peer, which has state 7.
 const TABLES: [(&str, &str); 4] = [("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")];
 
-/// Sockets that listen in the network namespace of a process: inode of the
-/// socket to port.
-pub(crate) fn sockets(proc_root: &Path, pid: u32) -> BTreeMap<u64, u16> {
+/// Sockets that listen in one network namespace, looked at again and again.
+pub(crate) struct Listeners {
+    diag: Option<Diag>,
+}
+
+impl Listeners {
+    /// The namespace of a process.
+    pub(crate) fn of(proc_root: &Path, pid: u32) -> Self {
+        let diag = Diag::open_in(&proc_root.join(format!("{pid}/ns/net")));
+        let diag = diag.inspect_err(|error| tracing::debug!(%error, "sock_diag; /proc is read"));
+        Self { diag: diag.ok() }
+    }
+
+    /// Inode of the socket to port. The kernel is asked for these alone; `/proc` has them
+    /// too, but goes through its whole table of connections for that, for 5 ms each time.
+    pub(crate) fn sockets(&mut self, proc_root: &Path, pid: u32) -> BTreeMap<u64, u16> {
+        if let Some(diag) = &mut self.diag {
+            match diag.listening() {
+                Ok(found) => return found,
+                Err(error) => tracing::debug!(%error, "sock_diag; /proc is read from now on"),
+            }
+        }
+        self.diag = None;
+        sockets(proc_root, pid)
+    }
+}
+
+/// What `/proc` tells of the sockets that listen where a process is.
+fn sockets(proc_root: &Path, pid: u32) -> BTreeMap<u64, u16> {
     let net = proc_root.join(format!("{pid}/net"));
     let mut found = BTreeMap::new();
     for (table, state) in TABLES {
@@ -60,7 +89,8 @@ pub(crate) fn holders(proc_root: &Path, sockets: &BTreeMap<u64, u16>) -> HashMap
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, UdpSocket};
+    use taproot_testkit::skip;
 
     #[test]
     fn listening_lines_are_told_from_others() {
@@ -72,16 +102,40 @@ mod tests {
     }
 
     #[test]
+    fn both_ways_find_the_same_sockets() {
+        let (proc_root, me) = (Path::new("/proc"), std::process::id());
+        let held = (
+            TcpListener::bind("127.0.0.1:0").unwrap(),
+            TcpListener::bind("[::1]:0").ok(),
+            UdpSocket::bind("127.0.0.1:0").unwrap(),
+        );
+        let Ok(mut diag) = Diag::open_in(&proc_root.join(format!("{me}/ns/net"))) else {
+            skip!("no sock_diag here");
+        };
+        let mine = |found: BTreeMap<u64, u16>| {
+            let mut ports = vec![held.0.local_addr().unwrap().port()];
+            ports.extend(held.1.as_ref().map(|listener| listener.local_addr().unwrap().port()));
+            ports.push(held.2.local_addr().unwrap().port());
+            let found: BTreeMap<_, _> =
+                found.into_iter().filter(|(_, port)| ports.contains(port)).collect();
+            assert_eq!(found.len(), ports.len());
+            found
+        };
+        assert_eq!(mine(diag.listening().unwrap()), mine(sockets(proc_root, me)));
+    }
+
+    #[test]
     fn this_process_is_found_by_its_port() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let me = std::process::id();
         let proc_root = Path::new("/proc");
-        let mut sockets = sockets(proc_root, me);
+        let mut listeners = Listeners::of(proc_root, me);
+        let mut sockets = listeners.sockets(proc_root, me);
         sockets.retain(|_, listening| *listening == port);
         assert_eq!(sockets.len(), 1);
         assert_eq!(holders(proc_root, &sockets).get(&port), Some(&me));
         drop(listener);
-        assert!(!super::sockets(proc_root, me).values().any(|listening| *listening == port));
+        assert!(!listeners.sockets(proc_root, me).values().any(|listening| *listening == port));
     }
 }

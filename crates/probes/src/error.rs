@@ -41,13 +41,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// Wraps libbpf's error.
     pub fn bpf(what: impl Into<String>) -> impl FnOnce(libbpf_rs::Error) -> Self {
-        let what = what.into();
-        move |source| Self::Bpf { what, source }
+        move |source| Self::Bpf { what: what.into(), source }
     }
 
     /// Wraps an I/O error.
     pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
-        let what = what.into();
-        move |source| Self::Io { what, source }
+        move |source| Self::Io { what: what.into(), source }
     }
 }

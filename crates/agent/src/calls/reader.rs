@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,8 +18,9 @@ const BATCH: usize = 8192;
 /// Most batches before a harvest is handed over, so that a ring that fills as fast as
 /// it is emptied does not hold up the agent.
 const LAST_BATCHES: usize = 16;
-/// Pauses between two looks at the ring: after one that found something, and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(4));
+/// Longest pause between two looks at the ring. The programs end it early, each time
+/// they have written some hundred KiB.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Its niceness. It must run when the servers that fill the ring do, or the ring
 /// overflows; it uses no more of a CPU for that.
@@ -107,31 +108,34 @@ impl Reader {
         Ok(Self { collector, table })
     }
 
-    /// Looks at the ring by itself: being woken for every record would cost the
+    /// Looks at the ring now and then: being woken for every record would cost the
     /// sender of each packet an interrupt.
     fn run(mut self, orders: &Receiver<Command>) {
         let this = rustix::thread::gettid();
         if let Err(error) = rustix::process::setpriority_process(Some(this), NICENESS) {
             tracing::debug!(%error, "payload is read at the priority of others");
         }
-        let mut pause = PAUSE.0;
         loop {
-            let taken = self.look();
-            pause = match taken {
-                0 => (pause * 2).clamp(PAUSE.0, PAUSE.1),
-                BATCH => Duration::ZERO,
-                _ => PAUSE.0,
-            };
-            match orders.recv_timeout(pause) {
+            if self.look() < BATCH {
+                self.rest();
+            }
+            match orders.try_recv() {
                 Ok(Command::Watch(group, reply)) => {
                     let _ = reply.send(self.collector.watch(&group));
                 }
                 Ok(Command::Harvest(reply)) => {
                     let _ = reply.send(self.harvest());
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return,
             }
+        }
+    }
+
+    fn rest(&self) {
+        if let Err(error) = self.collector.wait(PAUSE) {
+            tracing::debug!(%error, "payload");
+            std::thread::sleep(PAUSE);
         }
     }
 

@@ -1,8 +1,9 @@
 //! This machine's own word: control groups, network namespaces, addresses.
 
 use super::Source;
+use crate::listeners::{self, Listeners};
 use crate::resolver::{Job, Shared, owner_of, walk};
-use crate::{listeners, netns, process};
+use crate::{netns, process};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use taproot_model::{Name, Timestamp};
@@ -15,6 +16,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 pub(super) struct Local {
     /// Sockets that listened on the node's addresses when last looked at.
     listening: BTreeMap<u64, u16>,
+    listeners: Option<Listeners>,
 }
 
 impl Local {
@@ -22,7 +24,9 @@ impl Local {
     /// processes is dear, so only when a socket has come or gone.
     fn listeners(&mut self, shared: &Shared) {
         let proc_root = &shared.options.proc_root;
-        let sockets = listeners::sockets(proc_root, shared.options.node_pid);
+        let node = shared.options.node_pid;
+        let listeners = self.listeners.get_or_insert_with(|| Listeners::of(proc_root, node));
+        let sockets = listeners.sockets(proc_root, node);
         if sockets == self.listening {
             return;
         }

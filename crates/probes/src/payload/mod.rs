@@ -7,16 +7,19 @@
 //!
 //! HTTP/1 is recognised in the kernel and not copied: [`crate::http`] counts it.
 
+mod bell;
 mod record;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use libbpf_rs::{Link, MapCore, MapFlags, RingBuffer, RingBufferBuilder};
 
 use crate::{Attached, Error, Off, Pod, Result, attach_all, from_bytes, load_tolerant};
+use bell::Bell;
 pub use record::{Datagram, Ends, Open, Piece, Record, Role};
 use skeleton::types::{payload_close, payload_datagram, payload_open, payload_piece};
 
@@ -98,6 +101,7 @@ pub struct PayloadCollector {
     skel: skeleton::PayloadSkel<'static>,
     groups: BTreeMap<PathBuf, Vec<Link>>,
     ring: RingBuffer<'static>,
+    bell: Bell,
     lost: Vec<u64>,
     off: Vec<Off>,
     _links: Vec<Link>,
@@ -124,8 +128,9 @@ impl PayloadCollector {
         let Attached { links, off: unattached } = attach_all(&skel, &required);
         off.extend(unattached);
         let ring = ring(&skel, each)?;
+        let bell = Bell::new(&skel.maps.records).map_err(Error::io("waiting for payload"))?;
         let lost = vec![0; LOSSES.len()];
-        Ok(Self { skel, groups: BTreeMap::new(), ring, lost, off, _links: links })
+        Ok(Self { skel, groups: BTreeMap::new(), ring, bell, lost, off, _links: links })
     }
 
     /// Observes a control group (of the unified hierarchy) and all below it.
@@ -169,6 +174,14 @@ impl PayloadCollector {
             what: "reading payload records".into(),
             source: std::io::Error::from_raw_os_error(-taken),
         })
+    }
+
+    /// Waits until the programs have written another quarter of a MiB, or the time is over.
+    ///
+    /// # Errors
+    /// When it is not possible to wait.
+    pub fn wait(&self, at_most: Duration) -> Result<()> {
+        self.bell.wait(at_most).map_err(Error::io("waiting for payload"))
     }
 
     /// Says what is wanted of the connection with that number.

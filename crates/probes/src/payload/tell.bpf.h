@@ -1,9 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Records into the ring. Nobody is woken for them: user space looks by itself. */
+/* Records into the ring. User space is woken once in a while, not for each of them. */
 #ifndef TAPROOT_PAYLOAD_TELL
 #define TAPROOT_PAYLOAD_TELL
 
 #include "state.bpf.h"
+
+/* Bytes of records for which user space is woken once. A power of two. */
+#define WAKE_EVERY (256 << 10)
+#define RECORD_HEADER 8 /* of the ring's own */
+
+/* How a record of that size is handed over: whoever goes over the line rings. */
+static __always_inline u64 bell(u64 size)
+{
+	u64 written = bpf_ringbuf_query(&records, BPF_RB_PROD_POS);
+
+	return (written & (WAKE_EVERY - 1)) < size + RECORD_HEADER ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
 
 static __always_inline bool tell_open(struct connection *c, struct bpf_sock *sk, struct tcp_sock *tcp)
 {
@@ -27,7 +39,7 @@ static __always_inline bool tell_open(struct connection *c, struct bpf_sock *sk,
 	READ(port, sk->dst_port);
 	out->ends.remote_port = bpf_ntohs(port);
 	read_addresses(sk, out->ends.local, out->ends.remote);
-	bpf_ringbuf_submit(out, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(out, bell(sizeof(*out)));
 	return true;
 }
 
@@ -72,7 +84,7 @@ static __always_inline void describe(struct payload_piece *out, struct payload_p
 			lose(PAYLOAD_LOST_COPY, piece->copied);                             \
 			out->copied = 0;                                                    \
 		}                                                                           \
-		bpf_ringbuf_submit(out, BPF_RB_NO_WAKEUP);                                   \
+		bpf_ringbuf_submit(out, bell(sizeof(*out) + (size)));                        \
 		return true;                                                                \
 	} while (0)
 
@@ -144,7 +156,7 @@ static __always_inline void tell_close(u64 id)
 	out->pad = 0;
 	out->id = id;
 	out->time = bpf_ktime_get_ns();
-	bpf_ringbuf_submit(out, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(out, bell(sizeof(*out)));
 }
 
 #endif
