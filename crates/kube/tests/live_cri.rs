@@ -87,7 +87,7 @@ fn pods_are_named_by_group_process_namespace_and_address() {
     for (pod, name) in [(&web, "web-5d4f8c7b9-abcde"), (&db, "db-0")] {
         let pid = pids(pod)[0];
         let entity = eventually("named by process", || {
-            Some(resolver.resolve_pid(pid)).filter(|entity| !entity.pod.is_empty())
+            Some(resolver.resolve_pid(pid)).filter(|entity| !entity.container.is_empty())
         });
         assert_is(&entity, pod, name);
         if let Some(id) = resolver.cgroup_id(&pod.group) {
@@ -104,7 +104,10 @@ fn pods_are_named_by_group_process_namespace_and_address() {
         let own = resolver.resolve_addr(Some(inode), loopback, 80, Timestamp::now());
         assert_is(&own.expect("loopback of its namespace"), pod, name);
     }
-    let entity = resolver.resolve_pid(pids(&web)[0]);
+    // A name is known from the runtime's files before its daemon tells of labels.
+    let entity = eventually("its workload is known", || {
+        Some(resolver.resolve_pid(pids(&web)[0])).filter(|entity| !entity.workload.is_empty())
+    });
     assert_eq!((&*entity.workload_kind, &*entity.workload), ("Deployment", "web"));
     assert_eq!((&*entity.service, &*entity.node), ("live/web", "test-node"));
     let cri = resolver.status().into_iter().find(|source| source.name == "cri").unwrap();
