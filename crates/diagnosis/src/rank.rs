@@ -1,7 +1,7 @@
 //! From all that fits somewhere to the cause: what is near the end of the walk
 //! counts most, effects go under their causes.
 
-use crate::fault::{Class, Finding};
+use crate::fault::{Class, Finding, Leaf};
 use crate::locate::Located;
 use crate::place::Place;
 use crate::scene::Scene;
@@ -15,6 +15,8 @@ use taproot_model::Name;
 pub(crate) const CLAIM: f64 = 0.45;
 /// What ended longer ago than this is over.
 const RECENT: Duration = Duration::from_secs(8);
+/// Packets sent again that somebody felt.
+const MANY_RESENT: f64 = 10.0;
 /// A cause this weak beside its supposed effect does not explain it.
 const OUTWEIGHS: f64 = 0.5;
 
@@ -113,6 +115,14 @@ fn place_nearness(
     scene.services_at(place).iter().map(near).fold(0.0, f64::max)
 }
 
+/// Whether so many packets had to be sent again that their requests, which each waited
+/// for 200 ms or more (RFC 6298), are felt by somebody, be they too few for a percentile.
+fn waited_for(finding: &Finding) -> bool {
+    let resent =
+        |l: &Leaf| l.signal == "flow.retransmits" && l.value >= MANY_RESENT && l.strength >= 0.5;
+    finding.class == Class::PacketLoss && finding.leaves.iter().any(resent)
+}
+
 fn weight(scene: &Scene<'_>, finding: &Finding, focus: &Focus<'_>) -> f64 {
     let felt = focus.state.is_some_and(|s| !s.symptoms.is_empty());
     if felt && finding.class == Class::LogOnly && focus.state.is_some_and(State::slow) {
@@ -138,6 +148,9 @@ fn weight(scene: &Scene<'_>, finding: &Finding, focus: &Focus<'_>) -> f64 {
     }
     if felt || !finding.class.needs_symptom() {
         return 1.0;
+    }
+    if waited_for(finding) {
+        return 0.8;
     }
     // Nobody feels it: a change without effect is a remark, a gross state that
     // may be as old as the observation is more.

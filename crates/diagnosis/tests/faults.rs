@@ -225,6 +225,24 @@ fn faults_with_a_past() {
     expect(Class::SlowDownstream, "inventory", slow_downstream);
 }
 
+fn unfelt_loss(s: &mut Second, into: u64, noise: &mut Noise) {
+    packet_loss(s, into, noise);
+    s.call("product", "inventory").lost = 0.0;
+}
+
+fn one_bad_moment(s: &mut Second, into: u64, noise: &mut Noise) {
+    if into < 1 {
+        unfelt_loss(s, into, noise);
+    }
+}
+
+/// With few requests no percentile shows them; each that was resent waited all the same.
+#[test]
+fn loss_is_said_though_no_percentile_shows_it() {
+    expect(Class::PacketLoss, "product → inventory", unfelt_loss);
+    expect(Class::Healthy, "", one_bad_moment);
+}
+
 #[test]
 fn failures_with_a_past() {
     expect(Class::ConnectionRefused, "inventory", connection_refused);
