@@ -12,6 +12,7 @@ mod table;
 mod trace;
 mod trace_filter;
 mod trace_names;
+mod trace_whose;
 mod units;
 
 use std::process::ExitCode;

@@ -94,10 +94,12 @@ pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode> {
     let node_netns = options.node_netns.clone();
     let names = ClusterNames::new(Resolver::start(options.names), node_netns.as_deref());
     let mut namespaces = Namespaces::find(Path::new("/proc"), Path::new("/run/netns"));
-    let filter = args.narrow.apply(filter, &names, &namespaces)?;
+    let asked = args.narrow.apply(filter, &names, &namespaces)?;
     namespaces.remember(names.inodes());
     let tracer = Tracer::start(&Options {
-        tests: filter.compile()?,
+        tests: asked.tests,
+        owners: asked.owners,
+        legs: asked.legs,
         ring_bytes: u32::try_from(args.ring).context("--ring is at most 2GiB")?,
         budget: args.budget,
     })?;

@@ -10,11 +10,13 @@ use clap::Args;
 use rustix::net::{AddressFamily, SocketType, netdevice};
 use taproot_probes::btf::KernelBtf;
 use taproot_probes::flow::DropReasons;
-use taproot_probes::trace::{Compare, Field};
+use taproot_probes::trace::{Compare, Field, Leg, Owner, Test};
 use taproot_trace::Namespaces;
 use taproot_trace::filter::{Expr, Side};
+use taproot_trace::whose::Whose;
 
 use crate::trace_names::{ClusterNames, inside};
+use crate::trace_whose;
 
 /// How long names are waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +33,15 @@ pub(crate) struct Narrow {
     /// Only packets from or to this service (and, once translated, its backends).
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     service: Option<String>,
+    /// Only packets from or to the pods of this node with this label.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    label: Option<(String, String)>,
+    /// Only packets of this container: a name, NAMESPACE/POD/NAME, or the beginning of an id.
+    #[arg(long, value_name = "CONTAINER", conflicts_with = "pid")]
+    container: Option<String>,
+    /// Only packets of this process's sockets.
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
     /// Only hops in this network namespace: a name below /run/netns, a file, or a pid.
     #[arg(long, value_name = "NETNS")]
     netns: Option<String>,
@@ -45,9 +56,51 @@ pub(crate) struct Narrow {
     reason: Option<String>,
 }
 
+/// What the kernel is asked for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// The conditions, compiled.
+    pub(crate) tests: Vec<Test>,
+    /// Whose packets, where that is a condition.
+    pub(crate) owners: Vec<Owner>,
+    /// Their conversations of before.
+    pub(crate) legs: Vec<Leg>,
+}
+
 impl Narrow {
     /// The filter with what these flags add to it.
     pub(crate) fn apply(
+        &self,
+        filter: Expr,
+        names: &ClusterNames,
+        namespaces: &Namespaces,
+    ) -> Result<Asked> {
+        let rest = self.conditions(filter, names, namespaces)?;
+        let Some(whose) = self.whose(names)? else {
+            return Ok(Asked { tests: rest.compile()?, owners: Vec::new(), legs: Vec::new() });
+        };
+        let sockets =
+            whose.sockets(Path::new("/proc")).context("the process's sockets cannot be read")?;
+        let legs = sockets.legs(&rest.compile()?);
+        let tests = rest.and(whose.condition(&sockets)).compile()?;
+        Ok(Asked { tests, owners: whose.owners(), legs })
+    }
+
+    /// Whose packets are asked for, if anybody's.
+    fn whose(&self, names: &ClusterNames) -> Result<Option<Whose>> {
+        if let Some(pid) = self.pid {
+            return trace_whose::process(pid).map(Some);
+        }
+        let Some(name) = &self.container else { return Ok(None) };
+        let found = patient(|| trace_whose::containers(names.resolver(), name));
+        let found = found.with_context(|| {
+            let known = trace_whose::known_containers(names.resolver()).join(", ");
+            format!("no container {name} runs on this node; known are: {known}")
+        })?;
+        Ok(Some(found))
+    }
+
+    fn conditions(
         &self,
         filter: Expr,
         names: &ClusterNames,
@@ -61,6 +114,13 @@ impl Narrow {
             let addresses = patient(|| names.pods_in(namespace)).with_context(|| {
                 let known = names.pods().join(", ");
                 format!("no pod of {namespace} runs on this node; known are: {known}")
+            })?;
+            parts.push(hosts(addresses));
+        }
+        if let Some((key, value)) = &self.label {
+            let addresses = patient(|| names.pods_labelled(key, value)).with_context(|| {
+                let known = names.pods().join(", ");
+                format!("no pod with the label {key}={value} runs on this node; it has: {known}")
             })?;
             parts.push(hosts(addresses));
         }
@@ -146,6 +206,14 @@ fn devices(name: &str, namespaces: &Namespaces) -> Result<Expr> {
     Ok(Expr::Any(found))
 }
 
+/// `app=gateway`.
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+        format!("`{text}` is no label: write it as KEY=VALUE, as `kubectl get pods --show-labels` does")
+    })?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
 /// `0x10`, `16`, `0x10/0xf0`.
 fn mark(text: &str) -> Result<(u32, u32), String> {
     let number = |text: &str| {
@@ -175,6 +243,13 @@ fn reason_number(name: &str) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_have_a_key() {
+        assert_eq!(label("app=a=b"), Ok(("app".to_owned(), "a=b".to_owned())));
+        assert!(label("app").is_err_and(|why| why.contains("KEY=VALUE")));
+        assert!(label("=x").is_err());
+    }
 
     #[test]
     fn marks_have_masks() {

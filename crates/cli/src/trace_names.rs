@@ -41,6 +41,11 @@ impl ClusterNames {
         Self { resolver, node, named, silent: OnceCell::new() }
     }
 
+    /// What the names come from.
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.resolver
+    }
+
     /// A process in each network namespace of this machine, by inode.
     fn processes() -> BTreeMap<u64, u32> {
         let proc = Path::new("/proc");
@@ -95,9 +100,23 @@ impl ClusterNames {
 
     /// The addresses of all pods of a Kubernetes namespace on this node.
     pub(crate) fn pods_in(&self, namespace: &str) -> Option<Vec<IpAddr>> {
+        self.pods_that(|pod| pod.0 == namespace)
+    }
+
+    /// The addresses of all pods of this node with a label.
+    pub(crate) fn pods_labelled(&self, key: &str, value: &str) -> Option<Vec<IpAddr>> {
+        self.pods_that(|(namespace, name)| {
+            self.resolver.with_directory(|directory| {
+                let label = directory.pod_label(namespace, name, key);
+                label.is_some_and(|found| found.as_str() == value)
+            })
+        })
+    }
+
+    fn pods_that(&self, wanted: impl Fn(&(String, String)) -> bool) -> Option<Vec<IpAddr>> {
         let pods = self.pods_with_addresses().into_iter();
         let found: Vec<IpAddr> =
-            pods.filter(|(pod, _)| pod.0 == namespace).flat_map(|(_, found)| found).collect();
+            pods.filter(|(pod, _)| wanted(pod)).flat_map(|(_, found)| found).collect();
         (!found.is_empty()).then_some(found)
     }
 

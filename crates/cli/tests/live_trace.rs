@@ -41,6 +41,18 @@ fn two_homes_and_an_answer_at_the_wrong_one() {
     assert!(count("produced") > 100);
     assert_eq!(count("produced"), count("delivered") + count("ring_full") + count("over_budget"));
 
+    // One container's packets, each followed from its socket to the other end.
+    let own = trace(&shop, &["--container", "shop/gateway/gateway", "--for", "3s", "-o", "json"]);
+    let own = own.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let paths: Vec<Value> = own.filter(|line| line["kind"] == "path").collect();
+    assert!(slow || paths.len() > 20, "{} paths", paths.len());
+    for path in &paths {
+        let hops = path["hops"].as_array().expect("hops");
+        let is_at_gateway = |hop: &Value| hop["owner"] == "pod shop/gateway";
+        let whole = path["holes"] == json!([]) && hops.len() > 6;
+        assert!(!whole || hops.iter().any(is_at_gateway), "{path}");
+    }
+
     let fault = run(&["lab", "fault", "wrong-route", "--name", &shop.name]);
     assert!(fault.status.success(), "{}", text(&fault).1);
     let args = ["--pod", "shop/reporter", "--service", "kubernetes", "--for", "8s", "--explain"];
@@ -163,10 +175,11 @@ fn a_capture_holds_every_hop_with_its_words() {
 
 /// Two pods in whose namespaces no process runs, and a service that leads to one of them.
 fn cluster() -> Value {
-    let pod = |name: &str, ip: &str, uid: &str| {
+    let pod = |name: &str, role: &str, ip: &str, uid: &str| {
         json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": { "name": name, "namespace": "quiet", "uid": uid,
+                          "labels": { "role": role },
                           "creationTimestamp": "2026-01-01T00:00:00Z" },
             "spec": { "nodeName": "n1", "containers": [{ "name": "main", "image": "none" }] },
             "status": { "phase": "Running", "podIP": ip, "podIPs": [{ "ip": ip }],
@@ -179,8 +192,8 @@ fn cluster() -> Value {
         "spec": { "type": "ClusterIP", "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"],
                   "ports": [{ "port": 8000, "protocol": "TCP" }] },
     });
-    let client = pod("client", "10.78.1.2", "11111111-1111-4111-8111-111111111111");
-    let server = pod("server", SERVER, "22222222-2222-4222-8222-222222222222");
+    let client = pod("client", "asker", "10.78.1.2", "11111111-1111-4111-8111-111111111111");
+    let server = pod("server", "answerer", SERVER, "22222222-2222-4222-8222-222222222222");
     json!({ "apiVersion": "v1", "kind": "List", "items": [client, server, service] })
 }
 
@@ -205,7 +218,7 @@ fn namespaces_without_a_process_have_their_pods_names() {
         "nft add rule ip nat prerouting ip daddr 10.96.0.9 tcp dport 8000 dnat to 10.78.2.2:80";
     bed.run("node", dnat).expect("made");
 
-    let args = ["trace", "--pods-file", &file, "--service", "quiet/shop", "--pod", "quiet/client"];
+    let args = ["trace", "--pods-file", &file, "--service", "quiet/shop", "--label", "role=asker"];
     let mut trace = taproot(&[&args[..], &["--for", "5s", "-o", "json"]].concat());
     let output = bed.traced_at(&mut trace, &["10.96.0.9:8000"]);
     assert!(output.status.success(), "{}", text(&output).1);
@@ -264,6 +277,39 @@ fn names_of_things_narrow_the_filter() {
 }
 
 #[test]
+fn a_processs_packets_are_its_sockets() {
+    need_root!();
+    need_commands!("ip", "nft", "sysctl", "sleep");
+    let bed = match filtering() {
+        Ok(bed) => bed,
+        Err(why) => skip!("{why}"),
+    };
+    let paths = |pid: u32| {
+        let pid = pid.to_string();
+        let args = ["trace", "tcp port 80", "--pid", &pid, "--for", "4s", "-o", "json"];
+        let output = bed.traced(&mut taproot(&args));
+        assert!(output.status.success(), "{}", text(&output).1);
+        lines(&output, "path")
+    };
+    // The sockets of both ends are this process's.
+    let own = paths(std::process::id());
+    let hops = own.iter().flat_map(|path| path["hops"].as_array().unwrap());
+    let (mut there, mut back) = (0, 0);
+    for hop in hops.filter(|hop| hop["step"].get("routed").is_none()) {
+        let to = |end: &str| hop["tuple"][end].as_str().expect("an end").ends_with("10.78.2.2:80");
+        assert!(to("destination") || to("source"), "{hop}");
+        let at = |who: &str| hop["place"]["netns"] == bed.inode(who);
+        there += usize::from(to("destination") && at("server"));
+        back += usize::from(to("source") && at("client"));
+    }
+    assert!(there > 0 && back > 0, "seen at the other end: {there} there, {back} back");
+    let mut other = std::process::Command::new("sleep").arg("60").spawn().expect("a process");
+    let foreign = paths(other.id());
+    other.kill().and_then(|()| other.wait()).expect("it ends");
+    assert!(foreign.is_empty(), "{foreign:#?}");
+}
+
+#[test]
 fn bad_input_is_told_with_the_place_and_a_hint() {
     let refused = |args: &[&str]| {
         let output = run(args);
@@ -279,6 +325,12 @@ fn bad_input_is_told_with_the_place_and_a_hint() {
     assert!(error.contains("NAMESPACE/NAME"), "{error}");
     let error = refused(&["trace", "--interface", "no-such-dev"]);
     assert!(error.contains("`ip link` lists them"), "{error}");
+    let error = refused(&["trace", "--pid", "4294967295"]);
+    assert!(error.contains("`ps ax` lists them"), "{error}");
+    let error = refused(&["trace", "--label", "gateway"]);
+    assert!(error.contains("KEY=VALUE"), "{error}");
+    let error = refused(&["trace", "--container", "x", "--pid", "1"]);
+    assert!(error.contains("cannot be used with"), "{error}");
     let error = refused(&["trace", "--reason", "BAD_LUCK"]);
     assert!(error.contains("NETFILTER_DROP"), "{error}");
     let error = refused(&["trace", "--mark", "red"]);

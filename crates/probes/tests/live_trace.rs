@@ -255,7 +255,7 @@ fn live_what_a_tiny_ring_loses_is_counted_exactly() {
     let pair = or_skip!(Pair::new());
     let server = udp(&pair.b, B, 5305);
     let client = udp(&pair.a, A, 0);
-    let options = Options { tests: port(5305), ring_bytes: 4096, budget: 0 };
+    let options = Options { tests: port(5305), ring_bytes: 4096, budget: 0, ..Options::default() };
     let mut tracer = Tracer::start(&options).expect("root may load it");
     let mut delivered = 0;
     for round in 0..2000u32 {

@@ -19,6 +19,7 @@ pub mod pcapng;
 pub mod render;
 #[cfg(test)]
 mod testing;
+pub mod whose;
 mod words;
 
 pub use names::{Names, Plain};

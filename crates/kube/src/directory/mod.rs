@@ -122,6 +122,14 @@ impl Directory {
         self.of_pod(self.netns.get(&inode)?, port, at)
     }
 
+    /// The value of a label of a pod, whichever label; entities carry only those that
+    /// people slice by.
+    pub fn pod_label(&self, namespace: &str, pod: &str, key: &str) -> Option<&Name> {
+        let named =
+            |known: &&Pod| known.name.as_str() == pod && known.namespace.as_str() == namespace;
+        self.pods.values().find(named)?.labels.get(key)
+    }
+
     /// The service with that virtual address.
     pub fn service(&self, ip: IpAddr, port: u16) -> Option<&Arc<Service>> {
         self.services.at(ip, port)

@@ -1,5 +1,6 @@
 //! Everything that decides over packets in one network namespace, read at once.
 
+mod held;
 mod links;
 mod neighbours;
 mod prefix;
@@ -14,6 +15,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use held::{Held, held_by};
 pub use links::{BridgePort, Link, Vxlan};
 pub use neighbours::{Address, Neighbour, Reach};
 pub use prefix::{NotAPrefix, Prefix};

@@ -7,17 +7,14 @@
 #ifndef TAPROOT_TRACE_FOLLOW_H
 #define TAPROOT_TRACE_FOLLOW_H
 
-/* A conversation, the same for both directions; IPv6 addresses are folded. */
-struct leg {
-	u32 low_address, high_address;
-	u16 low_port, high_port;
-	u32 protocol;
-};
+/* These give the reader the types. */
+const struct trace_leg empty_leg = {};
+const struct trace_owner empty_owner = {};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
-	__type(key, struct leg);
+	__type(key, struct trace_leg);
 	__type(value, u8);
 } legs SEC(".maps");
 
@@ -84,8 +81,8 @@ static __always_inline u32 folded(const u32 *words)
 	return words[0] ^ words[1] ^ words[2] ^ words[3];
 }
 
-static __always_inline void leg_of(struct leg *leg, u32 source, u32 destination, u16 source_port,
-				   u16 destination_port, u8 protocol)
+static __always_inline void leg_of(struct trace_leg *leg, u32 source, u32 destination,
+				   u16 source_port, u16 destination_port, u8 protocol)
 {
 	bool low = source < destination ||
 		   (source == destination && source_port < destination_port);
@@ -97,15 +94,20 @@ static __always_inline void leg_of(struct leg *leg, u32 source, u32 destination,
 	leg->protocol = protocol;
 }
 
+static __always_inline void leg_of_headers(struct trace_leg *leg, const struct headers *h)
+{
+	leg_of(leg, folded(h->field + TRACE_FIELD_SOURCE),
+	       folded(h->field + TRACE_FIELD_DESTINATION), h->field[TRACE_FIELD_SOURCE_PORT],
+	       h->field[TRACE_FIELD_DESTINATION_PORT], h->field[TRACE_FIELD_PROTOCOL]);
+}
+
 __noinline int is_leg(const struct headers *h)
 {
-	struct leg leg;
+	struct trace_leg leg;
 
 	if (!h || !legs_made)
 		return 0;
-	leg_of(&leg, folded(h->field + TRACE_FIELD_SOURCE),
-	       folded(h->field + TRACE_FIELD_DESTINATION), h->field[TRACE_FIELD_SOURCE_PORT],
-	       h->field[TRACE_FIELD_DESTINATION_PORT], h->field[TRACE_FIELD_PROTOCOL]);
+	leg_of_headers(&leg, h);
 	return !!bpf_map_lookup_elem(&legs, &leg);
 }
 
@@ -234,12 +236,27 @@ static __always_inline void fill_side(struct trace_tuple *to, const void *from)
 	}
 }
 
+static __always_inline void remember_leg(const struct trace_leg *leg)
+{
+	u32 zero = 0;
+	u8 one = 1;
+
+	if (bpf_map_lookup_elem(&legs, leg))
+		return;
+	if (bpf_map_update_elem(&legs, leg, &one, BPF_ANY)) {
+		struct trace_counts *count = bpf_map_lookup_elem(&counts, &zero);
+
+		if (count)
+			__sync_fetch_and_add(&count->legs_full, 1);
+		return;
+	}
+	__sync_fetch_and_add(&legs_made, 1);
+}
+
 /* Remembers both sides of a translation, so that packets that carry only one are known. */
 static __always_inline void remember(const struct trace_tuple *tuple)
 {
-	struct leg leg;
-	u8 one = 1;
-	u32 zero = 0;
+	struct trace_leg leg;
 	u32 source[4], destination[4];
 
 	for (int i = 0; i < 4; i++) {
@@ -248,16 +265,7 @@ static __always_inline void remember(const struct trace_tuple *tuple)
 	}
 	leg_of(&leg, folded(source), folded(destination), tuple->source_port,
 	       tuple->destination_port, tuple->protocol);
-	if (bpf_map_lookup_elem(&legs, &leg))
-		return;
-	if (bpf_map_update_elem(&legs, &leg, &one, BPF_ANY)) {
-		struct trace_counts *count = bpf_map_lookup_elem(&counts, &zero);
-
-		if (count)
-			__sync_fetch_and_add(&count->legs_full, 1);
-		return;
-	}
-	__sync_fetch_and_add(&legs_made, 1);
+	remember_leg(&leg);
 }
 
 /* The filter asked of one side of a tracked connection instead of the packet's own. */
@@ -286,6 +294,15 @@ __noinline int matches_tracked(struct headers *h, u64 nfct)
 	if (!h || !is_translated(nfct))
 		return 0;
 	return matches_side(h, ORIGINAL_OF(ct)) || matches_side(h, REPLY_OF(ct));
+}
+
+/* Remembers a conversation by a packet of it. */
+static __always_inline void remember_headers(const struct headers *h)
+{
+	struct trace_leg leg;
+
+	leg_of_headers(&leg, h);
+	remember_leg(&leg);
 }
 
 static __always_inline struct of_cpu *of_cpu(void)

@@ -74,7 +74,7 @@ fn nothing() -> Vec<super::Test> {
 /// When none can be loaded.
 pub fn probe() -> Result<Vec<TraceHook>> {
     let kernel = KernelBtf::load()?;
-    let options = Options { tests: nothing(), ring_bytes: 4096, budget: 1 };
+    let options = Options { tests: nothing(), ring_bytes: 4096, budget: 1, ..Options::default() };
     let tracer = Tracer::start(&options)?;
     Ok(HOOKS
         .iter()

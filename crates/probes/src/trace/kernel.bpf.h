@@ -33,6 +33,10 @@ struct sock_common___trace {
 	} skc_cookie;
 };
 
+struct sock_common___listener {
+	struct sock *skc_listener;
+};
+
 struct timespec64 {
 	s64 tv_sec;
 	long tv_nsec;
@@ -137,5 +141,14 @@ struct inet_request_sock {
 };
 
 #pragma clang attribute pop
+
+/*
+ * The same pointer, of which the verifier thinks less: for each pointer read through one
+ * that it trusts, it searches all of the kernel's types by name.
+ */
+#define plain(pointer, type)                                                               \
+	((struct type *)(bpf_ksym_exists(bpf_rdonly_cast) ?                                \
+				 bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(struct type)) : \
+				 (pointer)))
 
 #endif

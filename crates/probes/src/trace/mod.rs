@@ -6,6 +6,7 @@
 
 mod event;
 mod hooks;
+mod owner;
 mod raw;
 mod symbols;
 
@@ -13,13 +14,14 @@ use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 
-use libbpf_rs::skel::Skel;
+use libbpf_rs::skel::{OpenSkel as _, Skel};
 use libbpf_rs::{Link, MapCore, MapFlags, RingBuffer, RingBufferBuilder};
 
 use taproot_model::Timestamp;
 
 pub use event::Event;
 pub use hooks::{HOOKS, Tier, TraceHook, probe};
+pub use owner::{Leg, Owner};
 pub use raw::{Compare, Field, Test};
 
 use crate::btf::KernelBtf;
@@ -45,11 +47,21 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Events that one CPU may make in a second; 0: no limit.
     pub budget: u32,
+    /// Whose packets [`Field::Owned`] asks for.
+    pub owners: Vec<Owner>,
+    /// Conversations that are followed from the beginning.
+    pub legs: Vec<Leg>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tests: Vec::new(), ring_bytes: 8 << 20, budget: 200_000 }
+        Self {
+            tests: Vec::new(),
+            ring_bytes: 8 << 20,
+            budget: 200_000,
+            owners: Vec::new(),
+            legs: Vec::new(),
+        }
     }
 }
 
@@ -104,12 +116,21 @@ impl Tracer {
         let kernel = KernelBtf::load()?;
         let reasons = DropReasons::of(&kernel);
         let purge = reasons.number("QUEUE_PURGE").unwrap_or(0);
-        let (skel, mut off) = load_tolerant(
+        let asks_owner = raw::Asks::of(&options.tests).owner;
+        let (mut skel, mut off) = load_tolerant(
             "trace",
             &["on_receive", "on_queue"],
             skeleton::TraceSkelBuilder::default,
-            |open| configure(open, options, purge),
+            |open| {
+                leave_out(open, if asks_owner { &[] } else { &OF_OWNERS });
+                configure(open, options, purge)
+            },
         )?;
+        owner::enter(&skel.maps.owners, &options.owners)?;
+        let followed = owner::follow(&skel.maps.legs, &options.legs)?;
+        if let Some(data) = skel.maps.bss_data.as_deref_mut() {
+            data.legs_made = followed;
+        }
         // The ring must be read before the first event may come.
         let arrived = Rc::new(RefCell::new(Vec::new()));
         let decoder = Decoder::new(reasons);
@@ -208,6 +229,18 @@ fn check(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Programs that only a filter by owner needs.
+const OF_OWNERS: [&str; 2] = ["on_softirq", "on_softirq_end"];
+
+/// Programs that are not even tried.
+fn leave_out(open: &mut skeleton::OpenTraceSkel<'static>, programs: &[&str]) {
+    for mut program in open.open_object_mut().progs_mut() {
+        if programs.iter().any(|name| program.name() == *name) {
+            program.set_autoload(false);
+        }
+    }
+}
+
 fn configure(
     open: &mut skeleton::OpenTraceSkel<'static>,
     options: &Options,
@@ -223,6 +256,7 @@ fn configure(
         data.purge_reason = purge;
         data.asks_place = asks.place;
         data.asks_flags = asks.flags;
+        data.asks_owner = asks.owner;
         data.remembers = asks.lasting;
     }
     open.maps

@@ -25,20 +25,12 @@ struct look_at {
 	u32 netns;
 	u32 flags;
 	u32 reason; /* of a drop; else 0 */
+	u32 owned;  /* 1: its socket is that of an owner that is asked for */
 	enum where where;
 };
 
 /* Set before loading: whether the filter asks for namespace, device, mark or reason. */
 const volatile bool asks_place = false;
-
-/*
- * The same pointer, of which the verifier thinks less: for each pointer read through one
- * that it trusts, it searches all of the kernel's types by name.
- */
-#define plain(pointer, type)                                                               \
-	((struct type *)(bpf_ksym_exists(bpf_rdonly_cast) ?                                \
-				 bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(struct type)) : \
-				 (pointer)))
 
 static __always_inline u32 inode_of(struct net *net)
 {
@@ -100,6 +92,8 @@ static __always_inline void locate(struct look_at *it)
 
 static __always_inline void fill_meta(struct look_at *it, struct headers *h)
 {
+	if (asks_owner)
+		h->field[TRACE_FIELD_OWNED] = it->owned;
 	if (!asks_place)
 		return;
 	h->field[TRACE_FIELD_NETNS] = it->netns;
@@ -274,6 +268,7 @@ static __always_inline void begin_look(struct look_at *it, struct sk_buff *skb, 
 	it->where = where;
 	it->flags = 0;
 	it->reason = 0;
+	it->owned = 0;
 }
 
 SEC("tp_btf/netif_receive_skb")
@@ -321,8 +316,13 @@ int BPF_PROG(on_queue, struct sk_buff *skb)
 	struct sock *sk;
 
 	begin_look(&it, skb, AT_DEVICE);
+	if (asks_owner)
+		it.owned = sender_is_owned(plain(skb, sk_buff)->sk);
 	if (!wanted(&it))
 		return 0;
+	/* No later hop, and no answer, has the socket. */
+	if (it.owned)
+		remember_headers(it.flags & TRACE_FLAG_INNER ? &it.inner : &it.h);
 	event = event_new(TRACE_QUEUED);
 	if (!event)
 		return 0;

@@ -1,7 +1,7 @@
 //! The kernel's records (`trace.h`) as Rust types.
 
 use super::skeleton::types::{
-    trace_counts, trace_drop_event, trace_event, trace_test, trace_tuple,
+    trace_counts, trace_drop_event, trace_event, trace_leg, trace_owner, trace_test, trace_tuple,
 };
 use crate::Pod;
 
@@ -13,6 +13,10 @@ unsafe impl Pod for trace_drop_event {}
 unsafe impl Pod for trace_counts {}
 // SAFETY: as above.
 unsafe impl Pod for trace_tuple {}
+// SAFETY: as above.
+unsafe impl Pod for trace_leg {}
+// SAFETY: as above.
+unsafe impl Pod for trace_owner {}
 
 /// `TRACE_LOSS_RING`.
 pub(super) const LOSS_RING: usize = 0;
@@ -95,11 +99,14 @@ pub enum Field {
     Mark,
     /// Number of the reason of a drop; 0 at every other hop.
     Reason,
+    /// 1 where a socket or process of one of [`Options::owners`](super::Options) sends
+    /// it; no other hop knows. The conversation is followed from there on.
+    Owned,
 }
 
 impl Field {
     /// Fields altogether (`TRACE_FIELDS`).
-    pub const COUNT: usize = 23;
+    pub const COUNT: usize = 24;
 
     /// Its number in the kernel.
     pub fn number(self) -> u8 {
@@ -121,17 +128,21 @@ impl Field {
             Self::Ifindex => 20,
             Self::Mark => 21,
             Self::Reason => 22,
+            Self::Owned => 23,
         }
     }
 }
 
 /// What a filter asks for, as far as the kernel's side is made for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts about a filter")]
 pub(super) struct Asks {
     /// For namespace, device, mark or reason.
     pub(super) place: bool,
     /// For TCP's flags.
     pub(super) flags: bool,
+    /// For who sends.
+    pub(super) owner: bool,
     /// For nothing that differs from hop to hop of a packet, or that two packets which
     /// are otherwise equal may differ in: then a refusal holds for the next hop, too.
     pub(super) lasting: bool,
@@ -143,7 +154,9 @@ impl Asks {
         let place =
             any(|f| matches!(f, Field::Netns | Field::Ifindex | Field::Mark | Field::Reason));
         let flags = any(|f| f == Field::TcpFlags);
-        Self { place, flags, lasting: !place && !flags && !any(|f| f == Field::Ttl) }
+        let owner = any(|f| f == Field::Owned);
+        let varying = place || flags || owner || any(|f| f == Field::Ttl);
+        Self { place, flags, owner, lasting: !varying }
     }
 }
 
@@ -224,9 +237,11 @@ mod tests {
         let asks =
             |fields: &[Field]| Asks::of(&fields.iter().copied().map(test).collect::<Vec<_>>());
         let port = asks(&[Field::Protocol, Field::SourcePort]);
-        assert_eq!(port, Asks { place: false, flags: false, lasting: true });
+        let none = Asks { place: false, flags: false, owner: false, lasting: false };
+        assert_eq!(port, Asks { lasting: true, ..none });
         assert!(!asks(&[Field::SourcePort, Field::Ttl]).lasting);
-        assert_eq!(asks(&[Field::Mark]), Asks { place: true, flags: false, lasting: false });
-        assert_eq!(asks(&[Field::TcpFlags]), Asks { place: false, flags: true, lasting: false });
+        assert_eq!(asks(&[Field::Mark]), Asks { place: true, ..none });
+        assert_eq!(asks(&[Field::TcpFlags]), Asks { flags: true, ..none });
+        assert_eq!(asks(&[Field::Owned]), Asks { owner: true, ..none });
     }
 }

@@ -41,6 +41,8 @@ static __always_inline struct trace_event *event_of_sock(struct sock_common *sk,
 	if (sk->skc_family != AF_INET && sk->skc_family != AF_INET6)
 		return NULL;
 	fields_of_sock(&h, sk, protocol);
+	if (asks_owner && is_full(sk))
+		h.field[TRACE_FIELD_OWNED] = is_owned(cgroup_of((const struct sock *)sk));
 	if (!evaluate(&h) && !is_leg(&h))
 		return NULL;
 	event = event_new(step);
@@ -176,11 +178,14 @@ int BPF_PROG(on_route, u32 table, struct flowi4 *flow, struct fib_nh_common *hop
 	struct headers h;
 	bool own;
 
-	if (!cpu || is_for_refused(cpu, source, destination, flow->__fl_common.flowic_iif))
+	if (!cpu || (!asks_owner &&
+		     is_for_refused(cpu, source, destination, flow->__fl_common.flowic_iif)))
 		return 0;
 	current = &cpu->current;
 	own = is_for_current(current, bpf_ntohl(source), bpf_ntohl(destination));
 	fields_of_flow(&h, flow);
+	if (asks_owner)
+		h.field[TRACE_FIELD_OWNED] = is_owned_task();
 	if (!own && !evaluate(&h) && !is_leg(&h))
 		return 0;
 	event = event_new(TRACE_ROUTED);

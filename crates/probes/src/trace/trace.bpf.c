@@ -12,6 +12,7 @@
 #include "headers.bpf.h"
 #include "filter.bpf.h"
 #include "emit.bpf.h"
+#include "owner.bpf.h"
 #include "follow.bpf.h"
 #include "packets.bpf.h"
 #include "sockets.bpf.h"

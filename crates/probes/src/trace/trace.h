@@ -40,6 +40,7 @@ enum trace_field {
 	TRACE_FIELD_IFINDEX,
 	TRACE_FIELD_MARK,
 	TRACE_FIELD_REASON,   /* of a drop; 0 at every other hop */
+	TRACE_FIELD_OWNED,    /* 1: a socket or process of an owner that is asked for sends it */
 	TRACE_FIELDS,
 };
 
@@ -54,6 +55,25 @@ enum trace_compare {
 #define TRACE_ACCEPT 254
 #define TRACE_REJECT 255
 #define TRACE_MAX_TESTS 64
+
+/* Whose sockets a filter asks for. */
+enum trace_owner_kind {
+	TRACE_OWNER_PROCESS = 1, /* id: of the process */
+	TRACE_OWNER_CGROUP,	 /* id: of the control group, v2 */
+};
+
+struct trace_owner {
+	__u64 id;
+	__u32 kind;
+	__u32 pad;
+};
+
+/* Both ends of a conversation, the lower address first; IPv6 addresses are folded. */
+struct trace_leg {
+	__u32 low_address, high_address;
+	__u16 low_port, high_port;
+	__u32 protocol;
+};
 
 /* One question of a filter; goes on at test `yes` or `no`, always a later one. */
 struct trace_test {

@@ -129,7 +129,8 @@ impl Bed {
     /// A UDP socket in somebody's namespace.
     pub(crate) fn udp(&self, who: &str, at: &str) -> UdpSocket {
         let socket = self.within(who, || UdpSocket::bind(at)).expect("the port is free");
-        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("settable");
+        // A server waits while a tracer is loaded, which an emulated CPU is long at.
+        socket.set_read_timeout(Some(Duration::from_mins(1))).expect("settable");
         socket
     }
 

@@ -117,7 +117,7 @@ fn unaccounted(account: &Account) -> u64 {
 
 fn start(filter: &str, ring_bytes: u32) -> Result<Tracer> {
     let tests = Expr::parse(filter)?.compile()?;
-    Ok(Tracer::start(&Options { tests, ring_bytes, budget: 0 })?)
+    Ok(Tracer::start(&Options { tests, ring_bytes, budget: 0, ..Options::default() })?)
 }
 
 /// CPU nanoseconds of one request and its answer.
