@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::notices::Sign;
+use super::signs::Sign;
 use super::words::Aspect;
 
 /// A kind of fault.
@@ -51,7 +51,10 @@ pub(super) fn kinds(signs: &[Sign<'_>]) -> Vec<Kind> {
         (memory && silent, Kind::Stopped),
         (memory && bytes > 0, Kind::Restarted),
         (!memory && silent, Kind::Cut),
-        (!memory && quiet, Kind::Lossy),
+        // Only what waits and sends as much as before waits for itself.
+        (!memory && !cpu && bytes == 0 && rose(Aspect::Latency), Kind::Slow),
+        // A busy processor answers less; a link that loses sends less as well.
+        (!memory && quiet && (!cpu || bytes > 0), Kind::Lossy),
         (memory && (!cpu || suffers), Kind::Memory),
         (cpu, Kind::Cpu),
         (memory && cpu && !suffers, Kind::Memory),
@@ -76,11 +79,13 @@ mod tests {
 
     #[test]
     fn the_most_particular_kind_comes_first() {
-        let cases: [(&[Sign<'_>], Kind); 8] = [
+        let cases: [(&[Sign<'_>], Kind); 10] = [
             (&[MEMORY, IN, OUT, BYTES], Kind::Stopped),
             (&[MEMORY, BYTES], Kind::Restarted),
             (&[IN, OUT, BYTES], Kind::Cut),
             (&[IN], Kind::Lossy),
+            (&[IN, CPU], Kind::Cpu),
+            (&[IN, Sign::Metric("p95", true)], Kind::Slow),
             (&[MEMORY, CPU, Sign::Metric("success_rate", false)], Kind::Memory),
             (&[MEMORY, CPU], Kind::Cpu),
             (&[Sign::Metric("p95", true)], Kind::Slow),

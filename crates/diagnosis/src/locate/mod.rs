@@ -11,7 +11,9 @@
 //! |---|---|
 //! | `onset` | when did it begin? |
 //! | `impact` | which node of the call graph adds the time or the failures itself? |
-//! | `notices` | whose notices are rare, and not what its replicas show too? |
+//! | `notices` | whose notices are rare, early, and not what its replicas show too? |
+//! | `signs` | what is a notice to each entity it is about, and when was it raised? |
+//! | `load` | whose load went to its replicas? |
 //! | `kind` | what kind of fault do they look like? |
 //! | `resources` | which resource of an entity left its normal range? |
 //! | `links` | on which links does a caller wait longer than its callee works? |
@@ -24,12 +26,14 @@ mod explained;
 mod impact;
 mod kind;
 mod links;
+mod load;
 mod notices;
 mod observed;
 mod onset;
 mod resources;
 mod sequences;
 mod shift;
+mod signs;
 mod spans;
 mod statement;
 mod structure;
@@ -174,12 +178,9 @@ fn blame_masses(observed: &Observed, alarm: Alarm, from: f64, cases: &mut BTreeM
 }
 
 fn blame_notices(observed: &Observed, cases: &mut BTreeMap<Entity, Case>) {
-    let signs = notices::signs(&observed.entities, &observed.notices);
     for (entity, found) in notices::unusual(observed) {
-        let own: Vec<_> =
-            signs.iter().filter(|(of, _)| *of == entity).map(|(_, sign)| *sign).collect();
         let case = cases.entry(entity).or_default();
-        case.kinds = kind::kinds(&own);
+        case.kinds = found.kinds;
         case.add(
             NOTICES * found.amount / (found.amount + RARE),
             format!("{}, in {} of {} episodes", found.rarest, found.seen.0, found.seen.1),

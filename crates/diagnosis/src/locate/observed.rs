@@ -123,7 +123,8 @@ pub struct Observed {
     pub lines: Vec<Line>,
     /// Texts of the templates of those lines.
     pub templates: Vec<String>,
-    /// What other systems noticed now.
+    /// What other systems noticed now. Metrics, logs and calls each in the order in which they
+    /// were raised, where that is known; where not, all of an entity together.
     pub notices: Vec<Notice>,
     /// What they noticed in earlier episodes, whatever those were about.
     pub earlier: Vec<Vec<Notice>>,
