@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::thread::sleep;
@@ -147,6 +147,13 @@ fn pass(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) {
     assert_eq!(got, bytes);
 }
 
+/// Ends one direction, and waits until the other end knows. Of a socket that is closed
+/// before, the peer's end is not told: the kernel keeps no more than its ports.
+fn end(from: &TcpStream, to: &mut TcpStream) {
+    from.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(to.read(&mut [0]).unwrap(), 0);
+}
+
 #[test]
 fn a_connection_is_told_whole_at_both_ends() {
     need_root!();
@@ -157,6 +164,8 @@ fn a_connection_is_told_whole_at_both_ends() {
     pass(&mut server, &mut client, &large);
     pass(&mut client, &mut server, b"another");
     let port = client.local_addr().unwrap().port();
+    end(&client, &mut server);
+    end(&server, &mut client);
     drop((client, server));
     let told = bed.look();
     let (near, far) = (told.opened(Role::Client), told.opened(Role::Server));

@@ -12,89 +12,9 @@
  * Requests are counted here, exactly; the ring only carries samples.
  */
 #include "stream.bpf.h"
+#include "segment.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
-
-struct packet {
-	u32 seq, length, offset;
-	bool fin;
-};
-
-/* What the first 14 bytes of a TCP header say. */
-static __always_inline bool read_tcp(struct packet *p, u8 *tcp, u32 transport, u32 total)
-{
-	p->seq = (u32)tcp[4] << 24 | (u32)tcp[5] << 16 | (u32)tcp[6] << 8 | tcp[7];
-	p->offset = transport + (tcp[12] >> 4) * 4;
-	p->fin = tcp[13] & 1;
-	if (p->offset > total)
-		return false;
-	p->length = total - p->offset;
-	return true;
-}
-
-/* As `dissect`, of headers that do not lie in one piece or have options. */
-static __noinline bool dissect_slowly(struct __sk_buff *skb, struct packet *p)
-{
-	u8 ip[40] = {}, tcp[20] = {};
-	u32 transport;
-
-	if (bpf_skb_load_bytes(skb, 0, ip, sizeof(ip)))
-		return false;
-	if (ip[0] >> 4 == 4) {
-		if (ip[9] != IPPROTO_TCP)
-			return false;
-		transport = (ip[0] & 15) * 4;
-	} else {
-		if (ip[6] != IPPROTO_TCP)
-			return false;
-		transport = 40;
-	}
-	if (bpf_skb_load_bytes(skb, transport, tcp, sizeof(tcp)))
-		return false;
-	return read_tcp(p, tcp, transport, skb->len);
-}
-
-/* Reads the headers of a TCP segment; false for anything else. */
-static __always_inline bool dissect(struct __sk_buff *skb, struct packet *p)
-{
-	u8 *ip = (u8 *)(long)skb->data, *end = (u8 *)(long)skb->data_end;
-
-	if (ip + 40 > end)
-		return dissect_slowly(skb, p);
-	if (ip[0] == 0x45)
-		return ip[9] == IPPROTO_TCP && read_tcp(p, ip + 20, 20, skb->len);
-	if (ip + 60 > end || ip[0] >> 4 != 6)
-		return dissect_slowly(skb, p);
-	return ip[6] == IPPROTO_TCP && read_tcp(p, ip + 40, 40, skb->len);
-}
-
-/* Socket fields may only be read at constant offsets; the barrier keeps clang
- * from turning four reads into one read through a computed pointer. */
-#define READ(to, from)           \
-	do {                     \
-		u32 v_ = (from); \
-		barrier_var(v_); \
-		(to) = v_;       \
-	} while (0)
-
-static __always_inline void read_addresses(struct http_key *key, struct bpf_sock *sk)
-{
-	u32 *local = (u32 *)key->local, *remote = (u32 *)key->remote;
-
-	if (key->family == AF_INET) {
-		READ(local[0], sk->src_ip4);
-		READ(remote[0], sk->dst_ip4);
-		return;
-	}
-	READ(local[0], sk->src_ip6[0]);
-	READ(local[1], sk->src_ip6[1]);
-	READ(local[2], sk->src_ip6[2]);
-	READ(local[3], sk->src_ip6[3]);
-	READ(remote[0], sk->dst_ip6[0]);
-	READ(remote[1], sk->dst_ip6[1]);
-	READ(remote[2], sk->dst_ip6[2]);
-	READ(remote[3], sk->dst_ip6[3]);
-}
 
 /* State for a connection on which HTTP was recognised. */
 static __always_inline struct connection *adopt(struct scratch *s, struct bpf_sock *sk, bool client)
@@ -114,7 +34,7 @@ static __always_inline struct connection *adopt(struct scratch *s, struct bpf_so
 	READ(far, sk->dst_port);
 	key->port = client ? bpf_ntohs(far) : near;
 	c->peer_port = client ? near : bpf_ntohs(far);
-	read_addresses(key, sk);
+	read_addresses(sk, key->local, key->remote);
 	c = bpf_sk_storage_get(&connections, sk, c, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!c)
 		lose(HTTP_LOST_STORAGE);
@@ -180,7 +100,7 @@ static __always_inline int segment(struct __sk_buff *skb, bool egress)
 	struct packet p;
 	u32 which, end;
 
-	if (!sk || !dissect(skb, &p) || (!p.length && !p.fin))
+	if (!sk || !dissect(skb, &p) || p.protocol != IPPROTO_TCP || (!p.length && !(p.flags & FIN)))
 		return 1;
 	c = bpf_sk_storage_get(&connections, sk, NULL, 0);
 	if (!c && p.length)
@@ -194,7 +114,7 @@ static __always_inline int segment(struct __sk_buff *skb, bool egress)
 	end = p.seq + p.length;
 	if (p.length && d->phase < PHASE_CLOSE && !within_body(c, which, p.seq, end))
 		advance(skb, c, which, &p);
-	close_body(c, which, end, p.fin);
+	close_body(c, which, end, p.flags & FIN);
 	__sync_lock_test_and_set(&d->busy, 0);
 	return 1;
 }
