@@ -72,17 +72,16 @@ struct Segment {
     level: f64,
 }
 
-/// Ranks with ties shared, 1 to n.
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_unstable_by(|&a, &b| values[a].total_cmp(&values[b]));
-    let mut out = vec![0.0; values.len()];
+/// Ranks with ties shared, 1 to n, of the values of a range; `order` are its places by
+/// their values.
+fn ranks(values: &[f64], range: &Range<usize>, order: &[usize]) -> Vec<f64> {
+    let mut out = vec![0.0; order.len()];
     let mut start = 0;
     while start < order.len() {
         let tied = order[start..].iter().take_while(|&&i| values[i] <= values[order[start]]);
         let end = start + tied.count().max(1);
         let shared = (start + 1 + end) as f64 / 2.0;
-        order[start..end].iter().for_each(|&i| out[i] = shared);
+        order[start..end].iter().for_each(|&i| out[i - range.start] = shared);
         start = end;
     }
     out
@@ -92,12 +91,11 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 ///
 /// Ties shrink the variance of a rank sum; the sample variance of the ranks
 /// accounts for them, so that a counter that is nearly always zero is not deaf.
-fn best_split(values: &[f64], shortest: usize) -> Option<(usize, f64)> {
-    let n = values.len();
+fn best_split(ranks: &[f64], shortest: usize) -> Option<(usize, f64)> {
+    let n = ranks.len();
     if n < 2 * shortest {
         return None;
     }
-    let ranks = ranks(values);
     let mean = f64::midpoint(n as f64, 1.0);
     let variance = ranks.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / (n as f64 - 1.0);
     if variance <= 0.0 {
@@ -119,23 +117,33 @@ fn best_split(values: &[f64], shortest: usize) -> Option<(usize, f64)> {
 /// Most segments a series is cut into.
 const MOST_SEGMENTS: usize = 12;
 
-fn split(values: &[f64], range: Range<usize>, how: &Sensitivity, out: &mut Vec<usize>) {
+/// `order` are the places of the range by their values: sorted once for all ranges.
+fn split(
+    values: &[f64],
+    range: Range<usize>,
+    order: &[usize],
+    how: &Sensitivity,
+    out: &mut Vec<usize>,
+) {
     if out.len() >= MOST_SEGMENTS {
         return;
     }
-    if let Some((at, z)) = best_split(&values[range.clone()], how.shortest)
+    if let Some((at, z)) = best_split(&ranks(values, &range, order), how.shortest)
         && z >= how.split
     {
         let at = range.start + at;
-        split(values, range.start..at, how, out);
+        let (before, after): (Vec<usize>, Vec<usize>) = order.iter().partition(|&&i| i < at);
+        split(values, range.start..at, &before, how, out);
         out.push(at);
-        split(values, at..range.end, how, out);
+        split(values, at..range.end, &after, how, out);
     }
 }
 
 fn segments(values: &[f64], how: &Sensitivity) -> Vec<Segment> {
     let mut cuts = Vec::new();
-    split(values, 0..values.len(), how, &mut cuts);
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_unstable_by(|&a, &b| values[a].total_cmp(&values[b]));
+    split(values, 0..values.len(), &order, how, &mut cuts);
     cuts.push(values.len());
     let mut start = 0;
     let segment = |end: usize| {

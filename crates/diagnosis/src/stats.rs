@@ -3,11 +3,19 @@
 /// The `q` quantile (0 to 1) by linear interpolation; `None` when empty.
 /// Values that are not finite are left out.
 pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
-    let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
-    sorted.sort_unstable_by(f64::total_cmp);
+    let mut finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    let rank = q.clamp(0.0, 1.0) * finite.len().checked_sub(1)? as f64;
+    let (_, below, rest) = finite.select_nth_unstable_by(rank.floor() as usize, f64::total_cmp);
+    let below = *below;
+    let above = rest.iter().copied().min_by(f64::total_cmp).unwrap_or(below);
+    Some(below + (above - below) * (rank - rank.floor()))
+}
+
+/// As [`quantile`], of values that are sorted and finite.
+fn quantile_of_sorted(sorted: &[f64], q: f64) -> Option<f64> {
     let rank = q.clamp(0.0, 1.0) * sorted.len().checked_sub(1)? as f64;
-    let (below, above) = (rank.floor() as usize, rank.ceil() as usize);
-    Some(sorted[below] + (sorted[above] - sorted[below]) * (rank - rank.floor()))
+    let (below, above) = (sorted[rank.floor() as usize], sorted[rank.ceil() as usize]);
+    Some(below + (above - below) * (rank - rank.floor()))
 }
 
 /// The median; `None` when empty.
@@ -20,12 +28,20 @@ pub fn median(values: &[f64]) -> Option<f64> {
 /// range over 1.349, and the 5 % to 95 % range over 3.29. The latter two keep
 /// series that sit on one value most of the time from having no spread at all.
 pub fn spread(values: &[f64]) -> f64 {
-    let Some(centre) = median(values) else { return 0.0 };
-    let deviations: Vec<f64> = values.iter().map(|v| (v - centre).abs()).collect();
+    median_and_spread(values).map_or(0.0, |(_, spread)| spread)
+}
+
+/// [`median`] and [`spread`] for the price of one sort; `None` when empty.
+pub fn median_and_spread(values: &[f64]) -> Option<(f64, f64)> {
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let at = |q| quantile_of_sorted(&sorted, q);
+    let centre = at(0.5)?;
+    let range = |low, high| at(high).unwrap_or(0.0) - at(low).unwrap_or(0.0);
+    let broad = (range(0.25, 0.75) / 1.349).max(range(0.05, 0.95) / 3.29);
+    let deviations: Vec<f64> = sorted.iter().map(|v| (v - centre).abs()).collect();
     let mad = median(&deviations).unwrap_or(0.0) * 1.4826;
-    let range =
-        |low, high| quantile(values, high).unwrap_or(0.0) - quantile(values, low).unwrap_or(0.0);
-    mad.max(range(0.25, 0.75) / 1.349).max(range(0.05, 0.95) / 3.29)
+    Some((centre, mad.max(broad)))
 }
 
 /// Theil-Sen slope (median of the slopes of all pairs) of `(x, y)` points, and

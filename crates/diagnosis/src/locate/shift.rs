@@ -24,9 +24,8 @@ pub(super) fn normal(before: &[f64]) -> Option<Normal> {
     if before.len() < FEWEST {
         return None;
     }
-    let level = stats::median(before)?;
-    let spread = stats::spread(before).max(FLOOR * level.abs());
-    Some(Normal { level, spread })
+    let (level, spread) = stats::median_and_spread(before)?;
+    Some(Normal { level, spread: spread.max(FLOOR * level.abs()) })
 }
 
 /// A shift.
