@@ -23,7 +23,7 @@ use crate::logs::{Book, Log};
 use crate::names::Names;
 use crate::requests::{self, Routes};
 use crate::start::{
-    start_calls, start_failures, start_flow, start_http, start_lifecycle, start_sched,
+    start_calls, start_failures, start_flow, start_http, start_lifecycle, start_sched, start_tls,
 };
 use crate::{Scope, flows, waits};
 
@@ -50,6 +50,8 @@ pub struct Options {
     pub http: taproot_probes::http::Options,
     /// How every other protocol is observed.
     pub payload: taproot_probes::payload::Options,
+    /// Whether TLS is looked into, by probes on the libraries of processes in scope.
+    pub tls: bool,
     /// Whether failing system calls are counted (every system call gets a little slower).
     pub failures: bool,
 }
@@ -64,6 +66,7 @@ impl Default for Options {
             node_netns: None,
             http: taproot_probes::http::Options::default(),
             payload: taproot_probes::payload::Options::default(),
+            tls: true,
             failures: true,
         }
     }
@@ -112,7 +115,8 @@ impl Agent {
         let lifecycle = start_lifecycle(unified.as_deref(), &mut features);
         let flow = start_flow(unified.clone(), &mut features);
         let http = start_http(&options, &mut features);
-        let calls = start_calls(&options, &mut features);
+        let mut calls = start_calls(&options, &mut features);
+        start_tls(options.tls, calls.as_mut(), &mut features);
         let sched = start_sched(&mut features);
         let failures = start_failures(options.failures, &mut features);
         if http.is_none() && flow.is_none() && lifecycle.is_none() && sched.is_none() {
@@ -239,6 +243,9 @@ impl Agent {
             lifecycle::learn(&event, &self.names, self.clock);
             if matches!(event.kind, Kind::Exec { .. } | Kind::CgroupJoined { .. }) {
                 self.follow(event.cgroup, true);
+                if let Some((calls, process)) = self.calls.as_ref().zip(event.process.as_ref()) {
+                    calls.hint(process.pid);
+                }
             }
             self.tell_event(&event, out);
         }

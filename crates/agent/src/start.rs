@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use taproot_probes::Off;
 use taproot_probes::flow::FlowCollector;
 use taproot_probes::http::HttpCollector;
 use taproot_probes::lifecycle::Lifecycle;
@@ -17,7 +18,9 @@ pub(crate) fn probe(unified: Option<&Path>) -> Vec<Feature> {
     drop(start_lifecycle(unified, &mut features));
     drop(start_flow(unified.map(Path::to_owned), &mut features));
     drop(start_http(&Options::default(), &mut features));
-    drop(start_calls(&Options::default(), &mut features));
+    let mut calls = start_calls(&Options::default(), &mut features);
+    start_tls(true, calls.as_mut(), &mut features);
+    drop(calls);
     drop(start_sched(&mut features));
     drop(start_failures(true, &mut features));
     features
@@ -73,6 +76,34 @@ pub(crate) fn start_calls(options: &Options, features: &mut Vec<Feature>) -> Opt
     let started = Calls::start(options.payload.clone());
     let gives = "requests of Redis, PostgreSQL, MySQL, DNS, HTTP/2, gRPC and others";
     kept("payload", gives, "cgroup_skb", started, |c| c.off().to_vec(), features)
+}
+
+/// Looks inside of TLS, where payload is read at all.
+pub(crate) fn start_tls(wanted: bool, calls: Option<&mut Calls>, features: &mut Vec<Feature>) {
+    let gives = "requests inside TLS of OpenSSL, BoringSSL, GnuTLS and Go";
+    let Some(calls) = calls else {
+        return features.push(Feature::off("tls", gives, &"payload is not read here"));
+    };
+    if !wanted {
+        return features.push(Feature::off("tls", gives, &"switched off by --no-tls"));
+    }
+    match calls.look_inside() {
+        Ok(off) => features.push(Feature::of("tls", gives, "uprobe", &missing(off))),
+        Err(error) => {
+            tracing::warn!(collector = "tls", %error, "does not run here");
+            features.push(Feature::off("tls", gives, &error));
+        }
+    }
+}
+
+/// Without the programs that stand in for each other: one that attaches to a place at
+/// a time, and one that looks files up where sockets do not tell.
+fn missing(off: Vec<Off>) -> Vec<Off> {
+    let stand_in = |o: &Off| {
+        o.program.ends_with("_many")
+            || ["tls_sent", "tls_received", "tls_syscall"].contains(&&*o.program)
+    };
+    off.into_iter().filter(|o| !stand_in(o)).collect()
 }
 
 pub(crate) fn start_sched(features: &mut Vec<Feature>) -> Option<Sched> {

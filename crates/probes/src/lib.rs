@@ -21,6 +21,7 @@ pub mod netns;
 pub mod payload;
 mod pod;
 pub mod pressure;
+pub mod tls;
 pub mod trace;
 
 pub use error::{Error, Result};

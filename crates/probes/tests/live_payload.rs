@@ -43,6 +43,7 @@ impl Told {
                 }
             }
             Record::Close { id, .. } => self.closed.push(id),
+            Record::Plain(plain) => panic!("nothing looks inside of TLS here: {plain:?}"),
             Record::Datagram(d) => {
                 self.datagrams.push((d.outbound, d.ends.remote_port, d.length));
             }

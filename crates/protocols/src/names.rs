@@ -83,7 +83,7 @@ impl Wire {
             Self::Memcached => database("memcached", "taproot.db.key_space"),
             Self::Mongo => database("mongodb", "db.collection.name"),
             Self::Cql => database("cassandra", "db.collection.name"),
-            Self::Http2 => web("http"),
+            Self::Http1 | Self::Http2 => web("http"),
             Self::Grpc => rpc("grpc"),
             Self::Dubbo => rpc("dubbo"),
             Self::Kafka => messaging("kafka"),

@@ -23,16 +23,38 @@ struct Place {
     position: u64,
 }
 
-/// One connection under a parser.
-pub(super) struct Conversation {
-    connection: Connection<Any>,
-    ends: Ends,
+/// Who speaks, and where it is counted.
+#[derive(Clone)]
+pub(super) struct Parties {
+    pub(super) ends: Ends,
     /// What the observed end is.
-    local: Side,
-    places: [Option<Place>; 2],
+    pub(super) local: Side,
     book: Book,
     /// The other end, where it is observed too and is the same stream.
     twin: Option<(u64, Book)>,
+}
+
+impl Parties {
+    pub(super) fn new(ends: Ends, local: Side, book: Book) -> Self {
+        Self { ends, local, book, twin: None }
+    }
+
+    /// The connection that is the other end of this one.
+    pub(super) fn twin(&self) -> Option<u64> {
+        self.twin.as_ref().map(|(id, _)| *id)
+    }
+
+    /// The same, with where it is counted.
+    pub(super) fn other_end(&self) -> Option<&(u64, Book)> {
+        self.twin.as_ref()
+    }
+}
+
+/// One connection under a parser.
+pub(super) struct Conversation {
+    connection: Connection<Any>,
+    parties: Parties,
+    places: [Option<Place>; 2],
     /// What of the connection's coverage was told already.
     told: Covered,
     /// Bytes and pieces since the protocol was last known.
@@ -60,26 +82,24 @@ pub(super) fn side_of(open: &Open, piece: &Piece<'_>) -> Option<Side> {
 }
 
 impl Conversation {
-    pub(super) fn new(open: &Open, local: Side, book: Book) -> Self {
+    /// One that is seen from its first byte on, or from the middle.
+    pub(super) fn new(parties: Parties, pristine: bool, time: u64) -> Self {
         let limits = Limits::default();
-        let connection = if open.pristine {
+        let connection = if pristine {
             Connection::from_start(Any::default(), limits)
         } else {
             Connection::joined_late(Any::default(), limits)
         };
-        let place = open.pristine.then_some(Place { offset: 0, position: 0 });
+        let place = pristine.then_some(Place { offset: 0, position: 0 });
         Self {
             connection,
-            ends: open.ends,
-            local,
+            parties,
             places: [place; 2],
-            book,
-            twin: None,
             told: Covered::default(),
             unknown: (0, 0),
             tunnel: false,
             said: None,
-            last: open.time,
+            last: time,
         }
     }
 
@@ -95,7 +115,8 @@ impl Conversation {
 
     /// Takes a segment; appends what it finishes.
     pub(super) fn push(&mut self, piece: &Piece<'_>, records: &mut Vec<Record>) {
-        let side = if piece.outbound { self.local } else { self.local.peer() };
+        let local = self.parties.local;
+        let side = if piece.outbound { local } else { local.peer() };
         self.last = piece.time;
         self.tunnel |= self.kind().is_none() && piece.bytes.starts_with(TUNNEL);
         self.unknown.0 += u64::from(piece.length);
@@ -130,27 +151,18 @@ impl Conversation {
 
     /// From now on what is counted is counted at the other end as well.
     pub(super) fn join(&mut self, id: u64, book: Book) {
-        self.twin = Some((id, book));
+        self.parties.twin = Some((id, book));
     }
 
-    /// The connection that is the other end of this one.
-    pub(super) fn twin(&self) -> Option<u64> {
-        self.twin.as_ref().map(|(id, _)| *id)
-    }
-
-    /// What this end is; the other end is the other one.
-    pub(super) fn local(&self) -> Side {
-        self.local
-    }
-
-    /// Whose it is.
-    pub(super) fn ends(&self) -> &Ends {
-        &self.ends
+    /// Who speaks.
+    pub(super) fn parties(&self) -> &Parties {
+        &self.parties
     }
 
     /// Where its calls are counted.
     pub(super) fn books(&self) -> impl Iterator<Item = &Book> {
-        std::iter::once(&self.book).chain(self.twin.as_ref().map(|(_, book)| book))
+        let Parties { book, twin, .. } = &self.parties;
+        std::iter::once(book).chain(twin.as_ref().map(|(_, book)| book))
     }
 
     /// Nothing more comes.

@@ -1,4 +1,4 @@
-//! Requests of every protocol but HTTP/1: payload to parsers to counts.
+//! Requests of every protocol but plain HTTP/1: payload to parsers to counts.
 //!
 //! A thread of its own empties the ring of [`taproot_probes::payload`], because a ring
 //! that is looked at once a second would have to hold a second's payload. It feeds
@@ -10,13 +10,17 @@
 //! | [`reader`] | the thread, and the agent's handle on it |
 //! | [`table`] | connections: bytes to parsers, and what is wanted of them |
 //! | [`conversation`] | one connection: sides, positions, its parser |
+//! | [`sealed`] | what is said inside of TLS |
+//! | [`libraries`] | the thread that attaches to TLS libraries |
 //! | [`lookups`] | DNS over UDP |
 //! | [`tally`] | counts by caller, callee, operation, target and outcome |
 //! | [`signals`] | what was counted, named, as signals |
 
 mod conversation;
+mod libraries;
 mod lookups;
 mod reader;
+mod sealed;
 pub(crate) mod signals;
 mod table;
 #[cfg(test)]

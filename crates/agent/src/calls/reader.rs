@@ -1,6 +1,7 @@
 //! The thread that empties the ring, and the agent's handle on it.
 
 use std::cell::RefCell;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -8,8 +9,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use taproot_probes::payload::{Options, PayloadCollector, Verdict};
+use taproot_probes::tls::Verdicts;
 use taproot_probes::{Error, Off};
 
+use super::libraries::Libraries;
 use super::table::{Harvest, Table};
 use crate::clock;
 
@@ -29,6 +32,8 @@ const NICENESS: i32 = -10;
 enum Command {
     Watch(PathBuf, Sender<Result<(), Error>>),
     Harvest(Sender<Harvest>),
+    Ring(Sender<Result<OwnedFd, Error>>),
+    Plain(Verdicts),
 }
 
 /// The running collector with its parsers. Dropping it ends the thread, which
@@ -37,6 +42,7 @@ pub(crate) struct Calls {
     commands: Option<Sender<Command>>,
     thread: Option<JoinHandle<()>>,
     off: Vec<Off>,
+    libraries: Option<Libraries>,
 }
 
 impl Calls {
@@ -55,7 +61,7 @@ impl Calls {
             })
             .map_err(Error::io("starting the thread that reads payload"))?;
         let off = told.recv().unwrap_or_else(|_| Err(gone()))?;
-        Ok(Self { commands: Some(commands), thread: Some(thread), off })
+        Ok(Self { commands: Some(commands), thread: Some(thread), off, libraries: None })
     }
 
     /// Programs that do not run here, and why.
@@ -63,14 +69,40 @@ impl Calls {
         &self.off
     }
 
+    /// Looks inside of TLS from now on. Gives the programs that do not run here.
+    pub(crate) fn look_inside(&mut self) -> Result<Vec<Off>, Error> {
+        let ring = self.ask(Command::Ring).unwrap_or_else(|| Err(gone()))?;
+        let (libraries, verdicts) = Libraries::start(ring)?;
+        if let Some(commands) = &self.commands {
+            commands.send(Command::Plain(verdicts)).map_err(|_| gone())?;
+        }
+        let off = libraries.off().to_vec();
+        self.libraries = Some(libraries);
+        Ok(off)
+    }
+
+    /// A process has begun to run something else.
+    pub(crate) fn hint(&self, process: u32) {
+        if let Some(libraries) = &self.libraries {
+            libraries.hint(process);
+        }
+    }
+
     /// Observes a control group and all below it.
     pub(crate) fn watch(&self, group: &Path) -> Result<(), Error> {
+        if let Some(libraries) = &self.libraries {
+            libraries.watch(group);
+        }
         self.ask(|reply| Command::Watch(group.to_owned(), reply)).unwrap_or_else(|| Err(gone()))
     }
 
     /// What was counted since the last call; `None` when the thread has ended.
     pub(crate) fn harvest(&self) -> Option<Harvest> {
-        self.ask(Command::Harvest)
+        let mut harvest = self.ask(Command::Harvest)?;
+        if let Some(libraries) = &self.libraries {
+            harvest.losses.extend(libraries.losses());
+        }
+        Some(harvest)
     }
 
     fn ask<T>(&self, command: impl FnOnce(Sender<T>) -> Command) -> Option<T> {
@@ -82,6 +114,7 @@ impl Calls {
 
 impl Drop for Calls {
     fn drop(&mut self) {
+        self.libraries = None;
         self.commands = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -97,6 +130,8 @@ fn gone() -> Error {
 struct Reader {
     collector: PayloadCollector,
     table: Rc<RefCell<Table>>,
+    /// Where plaintext is decided on, when TLS is looked into.
+    plain: Option<Verdicts>,
 }
 
 impl Reader {
@@ -105,7 +140,7 @@ impl Reader {
         let into = Rc::clone(&table);
         let collector =
             PayloadCollector::start(options, move |record| into.borrow_mut().take(record))?;
-        Ok(Self { collector, table })
+        Ok(Self { collector, table, plain: None })
     }
 
     /// Looks at the ring now and then: being woken for every record would cost the
@@ -126,6 +161,10 @@ impl Reader {
                 Ok(Command::Harvest(reply)) => {
                     let _ = reply.send(self.harvest());
                 }
+                Ok(Command::Ring(reply)) => {
+                    let _ = reply.send(self.collector.records());
+                }
+                Ok(Command::Plain(verdicts)) => self.plain = Some(verdicts),
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return,
             }
@@ -149,8 +188,18 @@ impl Reader {
         for (id, verdict) in table.decisions() {
             self.decide(id, verdict);
         }
+        for (id, verdict) in table.plain_decisions() {
+            let Some(Err(error)) = self.plain.as_ref().map(|plain| plain.decide(id, verdict))
+            else {
+                continue;
+            };
+            tracing::debug!(%error, id, ?verdict, "plaintext");
+        }
         for id in table.ended() {
             self.collector.forget(id);
+            if let Some(plain) = &self.plain {
+                plain.forget(id);
+            }
         }
         taken
     }

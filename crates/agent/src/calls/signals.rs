@@ -105,6 +105,7 @@ fn protocol(wire: Wire) -> Protocol {
         Wire::Redis => Protocol::Redis,
         Wire::Postgres => Protocol::Postgres,
         Wire::Mysql => Protocol::Mysql,
+        Wire::Http1 => Protocol::Http,
         Wire::Http2 => Protocol::Http2,
         Wire::Grpc => Protocol::Grpc,
         Wire::Memcached => Protocol::Memcached,
@@ -125,7 +126,7 @@ fn status(wire: Wire, outcome: &Outcome, role: Role) -> (u16, Name, bool) {
     match outcome {
         Outcome::Answered { error, status: Some(text) } => {
             if let Ok(number) = text.parse() {
-                let http = wire == Wire::Http2;
+                let http = matches!(wire, Wire::Http1 | Wire::Http2);
                 let error = if http { is_error(number, role) } else { *error };
                 return (number, Name::default(), error);
             }

@@ -5,12 +5,13 @@ use std::net::IpAddr;
 
 use foldhash::HashMap;
 use taproot_model::Role;
-use taproot_probes::payload::{Datagram, Ends, Open, Piece, Record, Verdict};
+use taproot_probes::payload::{Datagram, Ends, Open, Piece, Plain, Record, Verdict};
 use taproot_protocols::any::{self, Kind};
 use taproot_protocols::{Call, Side};
 
-use super::conversation::{Conversation, side_of};
+use super::conversation::{Conversation, Parties, side_of};
 use super::lookups::Lookups;
+use super::sealed::{Counter, Handshake, Seals};
 use super::tally::{Books, Page, Sample};
 use crate::names::Seen;
 
@@ -29,6 +30,10 @@ enum Entry {
     /// Met, but which side is which is not known.
     Met(Open, u32),
     Parsed(Box<Conversation>),
+    /// The other end of one that is parsed, and when it was met.
+    Other(u64, u64),
+    /// It carries TLS, since then: what it says is told from within.
+    Sealed(u64),
     /// Nothing more is wanted of it, since then.
     Left(u64),
 }
@@ -52,6 +57,7 @@ pub(super) struct Table {
     /// Those under a parser, by what their other end would say of them.
     loops: HashMap<Loop, u64>,
     parsed: usize,
+    seals: Seals,
     lookups: Lookups,
     books: Books,
     decisions: Vec<(u64, Verdict)>,
@@ -94,12 +100,18 @@ impl Table {
             Record::Piece(piece) => self.piece(&piece),
             Record::Close { id, time } => self.close(id, time),
             Record::Datagram(datagram) => self.datagram(&datagram),
+            Record::Plain(plain) => self.plain(&plain),
         }
     }
 
     /// What is wanted of connections since this was last asked, in that order.
     pub(super) fn decisions(&mut self) -> impl Iterator<Item = (u64, Verdict)> + use<'_> {
         self.decisions.drain(..)
+    }
+
+    /// What is wanted of what connections carry inside of TLS, likewise.
+    pub(super) fn plain_decisions(&mut self) -> impl Iterator<Item = (u64, Verdict)> + use<'_> {
+        self.seals.decisions()
     }
 
     /// Connections that ended since this was last asked.
@@ -122,22 +134,22 @@ impl Table {
         if !open.pristine {
             self.lose("joined_late_connections", 1);
         }
-        if self.joins(&open) {
-            self.entries.insert(open.id, Entry::Left(open.time));
+        if let Some(twin) = self.joins(&open) {
+            self.entries.insert(open.id, Entry::Other(twin, open.time));
             self.decisions.push((open.id, Verdict::Nothing));
         } else {
             self.entries.insert(open.id, Entry::Met(open, 0));
         }
     }
 
-    /// Whether this is the other end of a connection that is parsed already, in the
-    /// same network namespace: one stream, which need not be parsed twice.
-    fn joins(&mut self, open: &Open) -> bool {
-        let Some(id) = self.loops.get(&loop_of(&open.ends)) else { return false };
-        let Some(Entry::Parsed(twin)) = self.entries.get_mut(id) else { return false };
-        let end = end_of(open, twin.local().peer());
+    /// The connection that this is the other end of, in the same network namespace,
+    /// where it is parsed already: one stream, which need not be parsed twice.
+    fn joins(&mut self, open: &Open) -> Option<u64> {
+        let id = *self.loops.get(&loop_of(&open.ends))?;
+        let Some(Entry::Parsed(twin)) = self.entries.get_mut(&id) else { return None };
+        let end = end_of(open, twin.parties().local.peer());
         twin.join(open.id, self.books.book(end));
-        true
+        Some(id)
     }
 
     fn piece(&mut self, piece: &Piece<'_>) {
@@ -155,7 +167,7 @@ impl Table {
                     }
                 }
             }
-            Some(Entry::Left(_)) => {}
+            Some(Entry::Left(_) | Entry::Sealed(_) | Entry::Other(..)) => {}
             None => self.stranger(piece),
         }
     }
@@ -175,12 +187,16 @@ impl Table {
             self.leave(open.id, open.time, Verdict::Nothing);
             return;
         }
-        let book = self.books.book(end_of(&open, local));
-        let conversation = Box::new(Conversation::new(&open, local, book));
+        let parties = self.parties(&open, local);
+        let conversation = Box::new(Conversation::new(parties, open.pristine, open.time));
         self.entries.insert(open.id, Entry::Parsed(conversation));
         self.loops.insert(other_end_of(&open.ends), open.id);
         self.parsed += 1;
         self.converse(piece);
+    }
+
+    fn parties(&mut self, open: &Open, local: Side) -> Parties {
+        Parties::new(open.ends, local, self.books.book(end_of(open, local)))
     }
 
     /// Feeds a piece to its parser, counts, and judges what is still wanted.
@@ -198,7 +214,7 @@ impl Table {
         if conversation.kind() == Some(Kind::Http1) && !conversation.is_tunnel() {
             // The http programs count it; an upgrade is told from there.
             self.leave(piece.id, piece.time, Verdict::Http1);
-        } else if self.memory > MEMORY {
+        } else if self.memory + self.seals.memory() > MEMORY {
             self.lose("memory_connections", 1);
             self.remove(piece.id, piece.time);
             self.entries.insert(piece.id, Entry::Left(piece.time));
@@ -209,8 +225,12 @@ impl Table {
     /// Nothing more is wanted of a connection, or nothing until it changes.
     fn leave(&mut self, id: u64, time: u64, verdict: Verdict) {
         if let Some(Entry::Parsed(mut conversation)) = self.entries.insert(id, Entry::Left(time)) {
-            self.decisions.extend(conversation.twin().map(|twin| (twin, verdict)));
+            let twin = conversation.parties().twin();
+            self.decisions.extend(twin.map(|twin| (twin, verdict)));
             self.release(&conversation);
+            if conversation.kind() == Some(Kind::Tls) {
+                self.seal(id, conversation.parties().clone(), Handshake::Over(time), time);
+            }
             if verdict != Verdict::Http1 {
                 cover(&mut conversation);
             }
@@ -220,13 +240,15 @@ impl Table {
 
     /// A connection is no longer under a parser.
     fn release(&mut self, conversation: &Conversation) {
-        self.loops.remove(&other_end_of(conversation.ends()));
+        self.loops.remove(&other_end_of(&conversation.parties().ends));
         self.parsed -= 1;
         self.memory = self.memory.saturating_sub(conversation.memory());
     }
 
     fn close(&mut self, id: u64, time: u64) {
         self.remove(id, time);
+        let mut counter = Counter { books: &mut self.books, records: &mut self.records };
+        self.seals.close(id, time, &mut counter);
         self.ended.push(id);
     }
 
@@ -239,6 +261,82 @@ impl Table {
         cover(&mut conversation);
     }
 
+    /// A connection carries TLS, and is under a parser no more or nearly so.
+    fn seal(&mut self, id: u64, parties: Parties, handshake: Handshake, time: u64) -> bool {
+        let room = self.seals.seal(id, parties, handshake);
+        if !room {
+            self.lose("parsers_full_connections", 1);
+        } else if handshake != Handshake::Begun {
+            self.entries.insert(id, Entry::Sealed(time));
+        }
+        room
+    }
+
+    /// Takes what a connection carries inside of TLS.
+    fn plain(&mut self, plain: &Plain<'_>) {
+        let (id, time) = (plain.piece.id, plain.piece.time);
+        if !self.seals.knows(id) && !self.carries(plain) {
+            return;
+        }
+        let mut counter = Counter { books: &mut self.books, records: &mut self.records };
+        self.seals.push(plain, &mut counter);
+        if self.memory + self.seals.memory() > MEMORY {
+            self.seals.give_up(id, time, &mut counter);
+            self.lose("memory_connections", 1);
+        }
+    }
+
+    /// Learns that a connection carries TLS by its plaintext: it was joined late, or is
+    /// still shaking hands.
+    fn carries(&mut self, plain: &Plain<'_>) -> bool {
+        let piece = &plain.piece;
+        let id = match self.entries.get(&piece.id) {
+            Some(Entry::Other(twin, _)) => *twin,
+            _ => piece.id,
+        };
+        match self.entries.get(&id) {
+            Some(Entry::Parsed(conversation)) => {
+                let parties = conversation.parties().clone();
+                if conversation.kind() == Some(Kind::Tls) {
+                    return self.seal(id, parties, Handshake::Begun, piece.time);
+                }
+                // What its parser was shown is encrypted, and no part of what is said.
+                self.release_unread(id, piece.time);
+                self.seal(id, parties, Handshake::Unseen, piece.time)
+            }
+            Some(Entry::Met(open, _)) => {
+                let open = *open;
+                let Some(local) = side_of(&open, piece) else {
+                    self.lose("side_unknown_bytes", u64::from(piece.length));
+                    return false;
+                };
+                let parties = self.parties(&open, local);
+                self.leave(id, piece.time, Verdict::Nothing);
+                self.seal(id, parties, Handshake::Unseen, piece.time)
+            }
+            // The other end told it all, and is gone.
+            Some(Entry::Sealed(_) | Entry::Other(..)) => false,
+            Some(Entry::Left(_)) => {
+                self.lose("not_known_bytes", u64::from(piece.length));
+                false
+            }
+            None => {
+                self.stranger(piece);
+                false
+            }
+        }
+    }
+
+    /// Takes a connection away from its parser without a word.
+    fn release_unread(&mut self, id: u64, time: u64) {
+        if let Some(Entry::Parsed(conversation)) = self.entries.insert(id, Entry::Left(time)) {
+            let twin = conversation.parties().twin();
+            self.decisions.extend(twin.map(|twin| (twin, Verdict::Nothing)));
+            self.release(&conversation);
+        }
+        self.decisions.push((id, Verdict::Nothing));
+    }
+
     fn datagram(&mut self, datagram: &Datagram<'_>) {
         if !self.lookups.push(datagram, &mut self.books, &mut self.calls) {
             self.lose("lookups_full_bytes", u64::from(datagram.length));
@@ -248,6 +346,8 @@ impl Table {
     /// What was counted since the last harvest; `now` is on the kernel's clock.
     pub(super) fn harvest(&mut self, now: u64) -> Harvest {
         self.lookups.tick(now, &mut self.books, &mut self.calls);
+        let mut counter = Counter { books: &mut self.books, records: &mut self.records };
+        self.seals.tick(now, IDLE, &mut counter);
         let mut idle = Vec::new();
         for (id, entry) in &mut self.entries {
             let last = match entry {
@@ -257,7 +357,10 @@ impl Table {
                     cover(conversation);
                     conversation.last
                 }
-                Entry::Met(Open { time, .. }, _) | Entry::Left(time) => *time,
+                Entry::Met(Open { time, .. }, _)
+                | Entry::Sealed(time)
+                | Entry::Left(time)
+                | Entry::Other(_, time) => *time,
             };
             if now.saturating_sub(last) > IDLE {
                 idle.push(*id);
@@ -265,7 +368,7 @@ impl Table {
         }
         for id in idle {
             // Of one that was left nothing comes; perhaps its end was lost.
-            if !matches!(self.entries.get(&id), Some(Entry::Left(_))) {
+            if matches!(self.entries.get(&id), Some(Entry::Met(..) | Entry::Parsed(_))) {
                 self.decisions.push((id, Verdict::Again));
             }
             self.remove(id, now);

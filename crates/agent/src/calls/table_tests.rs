@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use taproot_model::Role;
-use taproot_probes::payload::{Datagram, Ends, Open, Piece, Record, Role as Socket, Verdict};
+use taproot_probes::payload::{
+    Datagram, Ends, Open, Piece, Plain, Record, Role as Socket, Verdict,
+};
 
 use super::table::{Harvest, Table};
 use taproot_protocols::Outcome;
@@ -246,4 +248,124 @@ fn of_tls_the_handshake_is_all_that_is_wanted() {
     let harvest = table.harvest(3);
     assert_eq!(shown(&harvest), ["handshake - error 1"]);
     assert_eq!(harvest.pages[0].covered.parsed, hello.len() as u64 + 7);
+}
+
+const HELLO: &[u8] = b"\x16\x03\x01\0\x2d\x01\0\0\x29\x03\x03\
+    \x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\
+    \x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\x07\
+    \0\0\x02\x13\x01\x01\0";
+/// Of TLS 1.2.
+const ANSWER: &[u8] = b"\x16\x03\x03\0\x2a\x02\0\0\x26\x03\x03\
+    \x08\x08\x08\x08\x08\x08\x08\x08\x08\x08\x08\x08\x08\x08\x08\x08\
+    \x08\x08\x08\x08\x08\x08\x08\x08\x08\x08\x08\x08\x08\x08\x08\x08\
+    \0\0\x2f\0";
+/// From here on a side encrypts.
+const CIPHER: &[u8] = b"\x14\x03\x03\0\x01\x01";
+
+/// Plaintext of a session that is known since then.
+fn plain(id: u64, since: u64, outbound: bool, offset: u32, bytes: &[u8]) -> Record<'_> {
+    let length = bytes.len() as u32;
+    let piece = Piece { id, time: 9, outbound, offset, length, bytes, fin: false };
+    Record::Plain(Plain { since, piece })
+}
+
+/// A client that has shaken hands.
+fn sealed() -> Table {
+    let mut table = Table::default();
+    table.take(open(Socket::Client, true));
+    table.take(piece(true, 0, HELLO));
+    table.take(piece(false, 0, ANSWER));
+    table.take(piece(true, HELLO.len() as u32, CIPHER));
+    table.take(piece(false, ANSWER.len() as u32, CIPHER));
+    assert!(decisions(&mut table).contains(&Verdict::Nothing), "the rest is encrypted");
+    assert_eq!(shown(&table.harvest(8)), ["handshake - ok 1"]);
+    table
+}
+
+#[test]
+fn what_tls_carries_is_counted_whatever_it_is() {
+    let mut table = sealed();
+    let (asked, answered) =
+        (b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    table.take(plain(ID, 1, true, 0, asked));
+    table.take(plain(ID, 1, false, 0, answered));
+    let harvest = table.harvest(10);
+    assert_eq!(shown(&harvest), ["GET /a ok 1"], "the kernel cannot see it");
+    assert_eq!(harvest.pages[0].covered.parsed, 0, "its requests carry their sizes");
+    let mut table = sealed();
+    table.take(plain(ID, 1, true, 0, GET));
+    table.take(plain(ID, 1, false, 0, NIL));
+    let harvest = table.harvest(10);
+    assert_eq!(shown(&harvest), ["GET user:* ok 1"]);
+    assert_eq!(harvest.pages[0].covered.parsed, (GET.len() + NIL.len()) as u64);
+    table.take(plain(ID, 1, true, GET.len() as u32, GET));
+    table.take(Record::Close { id: ID, time: 11 });
+    assert_eq!(shown(&table.harvest(12)), ["GET user:* unanswered 1"]);
+    table.take(plain(ID, 1, false, NIL.len() as u32, NIL));
+    assert!(decisions(&mut table).contains(&Verdict::Again), "it was closed");
+}
+
+#[test]
+fn plaintext_of_a_connection_that_was_joined_late() {
+    for role in [Socket::Client, Socket::Unknown] {
+        let mut table = Table::default();
+        table.take(open(role, false));
+        table.take(piece(true, 700, b"\x17\x03\x03\0\x35 of which nothing can be told"));
+        table.take(plain(ID, 5, true, 0, GET));
+        assert!(decisions(&mut table).contains(&Verdict::Nothing), "it is encrypted");
+        table.take(plain(ID, 5, false, 0, NIL));
+        table.take(piece(true, 800, b"\x17\x03\x03\0\x35 on its way already"));
+        let harvest = table.harvest(10);
+        assert_eq!(shown(&harvest), ["GET user:* ok 1"], "{role:?}");
+        let covered = harvest.pages[0].covered;
+        assert_eq!((covered.unparsed, covered.unseen), (0, 0), "{role:?}");
+    }
+}
+
+#[test]
+fn of_both_ends_inside_of_tls_the_first_is_listened_to() {
+    let far = Ends {
+        local: ends().remote,
+        local_port: ends().remote_port,
+        remote: ends().local,
+        remote_port: ends().local_port,
+        ..ends()
+    };
+    let mut table = Table::default();
+    table.take(open(Socket::Client, true));
+    table.take(piece(true, 0, HELLO));
+    let other = Open { id: ID + 1, time: 2, role: Socket::Server, pristine: true, ends: far };
+    table.take(Record::Open(other));
+    table.take(piece(false, 0, ANSWER));
+    table.take(piece(true, HELLO.len() as u32, CIPHER));
+    table.take(piece(false, ANSWER.len() as u32, CIPHER));
+    table.harvest(8);
+    // The server reads before the client is back from writing.
+    table.take(plain(ID + 1, 1, false, 0, GET));
+    table.take(plain(ID, 1, true, 0, GET));
+    let told: Vec<_> = table.plain_decisions().collect();
+    assert_eq!(told, [(ID + 1, Verdict::All), (ID, Verdict::Nothing)]);
+    table.take(plain(ID + 1, 1, true, 0, NIL));
+    table.take(Record::Close { id: ID + 1, time: 10 });
+    table.take(plain(ID, 1, false, 0, NIL));
+    let harvest = table.harvest(11);
+    assert_eq!(shown(&harvest), ["GET user:* ok 1", "GET user:* ok 1"]);
+    assert!(harvest.losses.is_empty(), "{:?}", harvest.losses);
+}
+
+#[test]
+fn a_session_that_begins_anew_is_another_stream() {
+    let mut table = sealed();
+    table.take(plain(ID, 1, true, 0, GET));
+    table.take(plain(ID, 7, true, 0, GET));
+    table.take(plain(ID, 7, false, 0, NIL));
+    assert_eq!(shown(&table.harvest(10)), ["GET user:* ok 1", "GET user:* unanswered 1"]);
+}
+
+#[test]
+fn plaintext_of_nobody_is_lost_and_said_so() {
+    let mut table = Table::default();
+    table.take(plain(ID, 1, true, 0, GET));
+    assert_eq!(decisions(&mut table), [Verdict::Again]);
+    assert!(table.harvest(10).losses.contains(&("not_known_bytes", GET.len() as u64)));
 }

@@ -196,7 +196,7 @@ impl Counts {
     /// A target of low cardinality.
     fn target(&mut self, wire: Wire, target: Option<&Arc<str>>) -> Option<Arc<str>> {
         let target = target?;
-        if wire == Wire::Http2 {
+        if matches!(wire, Wire::Http1 | Wire::Http2) {
             let routes = self
                 .routes
                 .get_or_insert_with(|| Box::new(RouteLimiter::new(RouteLimits::default())));

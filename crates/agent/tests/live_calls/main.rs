@@ -27,6 +27,7 @@ mod dns;
 mod queues;
 mod redis;
 mod sql;
+mod tls;
 mod web;
 
 use bed::Bed;

@@ -12,7 +12,7 @@ mod record;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,8 +20,10 @@ use libbpf_rs::{Link, MapCore, MapFlags, RingBuffer, RingBufferBuilder};
 
 use crate::{Attached, Error, Off, Pod, Result, attach_all, from_bytes, load_tolerant};
 use bell::Bell;
-pub use record::{Datagram, Ends, Open, Piece, Record, Role};
-use skeleton::types::{payload_close, payload_datagram, payload_open, payload_piece};
+pub use record::{Datagram, Ends, Open, Piece, Plain, Record, Role};
+use skeleton::types::{
+    payload_close, payload_datagram, payload_open, payload_piece, payload_plain,
+};
 
 mod skeleton {
     #![allow(warnings, clippy::all, clippy::pedantic, reason = "generated")]
@@ -36,6 +38,8 @@ unsafe impl Pod for payload_piece {}
 unsafe impl Pod for payload_close {}
 // SAFETY: as above.
 unsafe impl Pod for payload_datagram {}
+// SAFETY: as above.
+unsafe impl Pod for payload_plain {}
 
 /// Reasons of `enum payload_loss`, in its order. What they count is part of the name.
 pub const LOSSES: [&str; 7] = [
@@ -65,7 +69,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// The value of `enum payload_verdict`.
-    fn number(self) -> u32 {
+    pub(crate) fn number(self) -> u32 {
         match self {
             Self::All => 1,
             Self::Glance => 2,
@@ -157,6 +161,15 @@ impl PayloadCollector {
     /// Stops observing a control group.
     pub fn unwatch(&mut self, group: &Path) {
         self.groups.remove(group);
+    }
+
+    /// The ring, for other programs that write into it.
+    ///
+    /// # Errors
+    /// When there is no room for another file descriptor.
+    pub fn records(&self) -> Result<OwnedFd> {
+        let ring = self.skel.maps.records.as_fd();
+        ring.try_clone_to_owned().map_err(Error::io("the payload ring"))
     }
 
     /// Programs that do not run here, and why.

@@ -14,6 +14,7 @@ enum payload_kind {
 	PAYLOAD_PIECE,
 	PAYLOAD_CLOSE,
 	PAYLOAD_DATAGRAM,
+	PAYLOAD_PLAIN,
 };
 
 /* What user space wants of a connection. */
@@ -77,6 +78,19 @@ struct payload_piece {
 	__u8 outbound;
 	__u8 fin;	 /* its writer closed */
 	__u8 pad[6];
+};
+
+/* Plaintext that a TLS library passed (see ../tls); `copied` bytes of it follow. */
+struct payload_plain {
+	__u32 kind;
+	__u32 offset;	 /* of its first byte in its direction, modulo 2^32 */
+	__u64 id;	 /* socket cookie */
+	__u64 time;	 /* when it was written, or had been read; CLOCK_MONOTONIC, ns */
+	__u64 since;	 /* when the session was met; another one is another session */
+	__u32 length;
+	__u32 copied;
+	__u8 outbound;
+	__u8 pad[7];
 };
 
 /* A connection is gone. */

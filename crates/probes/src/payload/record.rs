@@ -4,7 +4,7 @@ use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::skeleton::types::{
-    payload_close, payload_datagram, payload_ends, payload_open, payload_piece,
+    payload_close, payload_datagram, payload_ends, payload_open, payload_piece, payload_plain,
 };
 use crate::{Pod, from_bytes};
 
@@ -88,6 +88,16 @@ pub struct Datagram<'a> {
     pub bytes: &'a [u8],
 }
 
+/// Plaintext that a TLS library took or gave ([`crate::tls`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain<'a> {
+    /// When the session was met; another one is another session, from its own beginning.
+    pub since: u64,
+    /// What passed, by place in the session's own streams. The id is that of the
+    /// connection; a write has the time of its beginning, a read that of its end.
+    pub piece: Piece<'a>,
+}
+
 /// What the ring carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
@@ -104,6 +114,8 @@ pub enum Record<'a> {
     },
     /// A datagram.
     Datagram(Datagram<'a>),
+    /// It said something inside of TLS.
+    Plain(Plain<'a>),
 }
 
 /// Reads a record; `None` for one that no program of ours writes.
@@ -135,6 +147,21 @@ pub(super) fn read(bytes: &[u8]) -> Option<Record<'_>> {
                 ends: ends(&raw.ends),
                 length: raw.length,
                 bytes: rest.get(..raw.copied as usize)?,
+            }))
+        }
+        4 => {
+            let (raw, rest) = split::<payload_plain>(bytes)?;
+            Some(Record::Plain(Plain {
+                since: raw.since,
+                piece: Piece {
+                    id: raw.id,
+                    time: raw.time,
+                    outbound: raw.outbound != 0,
+                    offset: raw.offset,
+                    length: raw.length,
+                    bytes: rest.get(..raw.copied as usize)?,
+                    fin: false,
+                },
             }))
         }
         _ => None,

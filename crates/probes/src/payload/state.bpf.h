@@ -14,6 +14,7 @@ const volatile struct payload_open open_layout = {};
 const volatile struct payload_piece piece_layout = {};
 const volatile struct payload_close close_layout = {};
 const volatile struct payload_datagram datagram_layout = {};
+const volatile struct payload_plain plain_layout = {};
 
 #define GLANCE_BYTES 256
 #define GLANCE_EVERY 100000000 /* ns */

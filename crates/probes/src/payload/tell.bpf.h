@@ -4,18 +4,7 @@
 #define TAPROOT_PAYLOAD_TELL
 
 #include "state.bpf.h"
-
-/* Bytes of records for which user space is woken once. A power of two. */
-#define WAKE_EVERY (256 << 10)
-#define RECORD_HEADER 8 /* of the ring's own */
-
-/* How a record of that size is handed over: whoever goes over the line rings. */
-static __always_inline u64 bell(u64 size)
-{
-	u64 written = bpf_ringbuf_query(&records, BPF_RB_PROD_POS);
-
-	return (written & (WAKE_EVERY - 1)) < size + RECORD_HEADER ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
-}
+#include "ring.bpf.h"
 
 static __always_inline bool tell_open(struct connection *c, struct bpf_sock *sk, struct tcp_sock *tcp)
 {
@@ -73,9 +62,8 @@ static __always_inline void describe(struct payload_piece *out, struct payload_p
 	__builtin_memset(out->pad, 0, sizeof(out->pad));
 }
 
-/* A record with room for `size` bytes: a reservation's size must be a constant. */
 #define TELL_SIZED(size)                                                                    \
-	do {                                                                                \
+	if (piece->copied <= (size)) {                                                      \
 		out = bpf_ringbuf_reserve(&records, sizeof(*out) + (size), 0);               \
 		if (!out)                                                                   \
 			return false;                                                       \
@@ -86,62 +74,14 @@ static __always_inline void describe(struct payload_piece *out, struct payload_p
 		}                                                                           \
 		bpf_ringbuf_submit(out, bell(sizeof(*out) + (size)));                        \
 		return true;                                                                \
-	} while (0)
+	}
 
-/* Steps of a half and a third, so that little of the ring is air. */
 static __noinline bool tell_piece(struct __sk_buff *skb, struct payload_piece *piece, u32 offset)
 {
 	struct payload_piece *out;
 
-	if (piece->copied <= 64)
-		TELL_SIZED(64);
-	if (piece->copied <= 96)
-		TELL_SIZED(96);
-	if (piece->copied <= 128)
-		TELL_SIZED(128);
-	if (piece->copied <= 192)
-		TELL_SIZED(192);
-	if (piece->copied <= 256)
-		TELL_SIZED(256);
-	if (piece->copied <= 384)
-		TELL_SIZED(384);
-	if (piece->copied <= 512)
-		TELL_SIZED(512);
-	if (piece->copied <= 768)
-		TELL_SIZED(768);
-	if (piece->copied <= 1024)
-		TELL_SIZED(1024);
-	if (piece->copied <= 1536)
-		TELL_SIZED(1536);
-	if (piece->copied <= 2048)
-		TELL_SIZED(2048);
-	if (piece->copied <= 3072)
-		TELL_SIZED(3072);
-	if (piece->copied <= 4096)
-		TELL_SIZED(4096);
-	if (piece->copied <= 6144)
-		TELL_SIZED(6144);
-	if (piece->copied <= 8192)
-		TELL_SIZED(8192);
-	if (piece->copied <= 12288)
-		TELL_SIZED(12288);
-	if (piece->copied <= 16384)
-		TELL_SIZED(16384);
-	if (piece->copied <= 24576)
-		TELL_SIZED(24576);
-	if (piece->copied <= 32768)
-		TELL_SIZED(32768);
-	if (piece->copied <= 49152)
-		TELL_SIZED(49152);
-	if (piece->copied <= 65536)
-		TELL_SIZED(65536);
-	if (piece->copied <= 98304)
-		TELL_SIZED(98304);
-	if (piece->copied <= 131072)
-		TELL_SIZED(131072);
-	if (piece->copied <= 196608)
-		TELL_SIZED(196608);
-	TELL_SIZED(PAYLOAD_MOST);
+	PAYLOAD_SIZES(TELL_SIZED)
+	return false;
 }
 
 static __always_inline void tell_close(u64 id)

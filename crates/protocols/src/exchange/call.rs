@@ -20,6 +20,8 @@ pub enum Wire {
     Postgres,
     /// `MySQL` and `MariaDB`.
     Mysql,
+    /// HTTP/1, where it is counted with the others: inside of TLS.
+    Http1,
     /// HTTP/2 that is not gRPC.
     Http2,
     /// gRPC over HTTP/2.

@@ -4,6 +4,7 @@
 //! what both ends accepted is counted even where it bends the rules. What is kept
 //! of a head is in [`Request`] and [`Response`]; nothing else leaves this module.
 
+mod call;
 mod frame;
 mod head;
 mod pair;

@@ -1,0 +1,224 @@
+//! What connections say inside of TLS.
+//!
+//! A connection that has come to TLS is sealed: what passes its socket says nothing any
+//! more. Its plaintext comes from a TLS library at one of its ends, or from both, and
+//! goes through parsers of its own. Of both ends of one connection the first to tell is
+//! listened to, as the plaintext of one is that of the other.
+
+use foldhash::HashMap;
+use taproot_probes::payload::{Plain, Verdict};
+use taproot_protocols::any::{Kind, Record};
+use taproot_protocols::http1;
+
+use super::conversation::{Conversation, Parties};
+use super::tally::{Books, Covered};
+
+/// Connections remembered at most.
+const MOST: usize = 16_384;
+
+/// What was seen of a connection's TLS handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handshake {
+    /// Nothing, or not all: the connection was joined late.
+    Unseen,
+    /// Its beginning.
+    Begun,
+    /// All of it; it was over at that time.
+    Over(u64),
+}
+
+/// Who tells the plaintext: one end's connection, and since when it knows its session.
+type Source = (u64, u64);
+
+struct Sealed {
+    parties: Parties,
+    handshake: Handshake,
+    source: Option<Source>,
+    inside: Option<Box<Conversation>>,
+    last: u64,
+}
+
+/// Every sealed connection.
+#[derive(Default)]
+pub(super) struct Seals {
+    sealed: HashMap<u64, Sealed>,
+    /// The other ends of them.
+    aliases: HashMap<u64, u64>,
+    decisions: Vec<(u64, Verdict)>,
+    memory: usize,
+}
+
+/// What counting takes.
+pub(super) struct Counter<'a> {
+    pub(super) books: &'a mut Books,
+    pub(super) records: &'a mut Vec<Record>,
+}
+
+impl Counter<'_> {
+    /// Counts the calls among the records; the kernel sees none of them.
+    fn count(&mut self, conversation: &Conversation) {
+        for record in self.records.drain(..) {
+            let call = match record {
+                Record::Call(call) => call,
+                Record::Http1(http1::Record::Exchange(exchange)) => exchange.into(),
+                Record::Http1(http1::Record::Orphan(_)) => continue,
+            };
+            self.books.count(conversation.books(), &call);
+        }
+    }
+
+    /// Adds what the parser made of the bytes. Requests of HTTP/1 carry their sizes.
+    fn cover(conversation: &mut Conversation) {
+        let mut covered = conversation.newly_covered();
+        if conversation.kind() == Some(Kind::Http1) {
+            covered = Covered { parsed: 0, ..covered };
+        }
+        conversation.books().for_each(|book| Books::cover(book, covered));
+    }
+
+    fn close(&mut self, mut conversation: Box<Conversation>, time: u64) {
+        conversation.close(time, self.records);
+        self.count(&conversation);
+        Self::cover(&mut conversation);
+    }
+}
+
+impl Sealed {
+    /// Whether a session that is known since then is seen from its first byte on.
+    fn is_whole(&self, since: u64) -> bool {
+        match self.handshake {
+            Handshake::Unseen => false,
+            Handshake::Begun => true,
+            Handshake::Over(at) => since <= at,
+        }
+    }
+}
+
+impl Seals {
+    /// A connection has come to TLS; false when there is no room for another one. What
+    /// is sealed already learns what is known by now.
+    pub(super) fn seal(&mut self, id: u64, parties: Parties, handshake: Handshake) -> bool {
+        let room = self.sealed.len() < MOST;
+        if !room && !self.sealed.contains_key(&id) {
+            return false;
+        }
+        self.aliases.extend(parties.twin().map(|twin| (twin, id)));
+        let sealed = self.sealed.entry(id).or_insert_with(|| Sealed {
+            parties: parties.clone(),
+            handshake,
+            source: None,
+            inside: None,
+            last: 0,
+        });
+        sealed.handshake = handshake;
+        if let (Some(inside), Some(twin)) = (&mut sealed.inside, parties.other_end()) {
+            inside.join(twin.0, twin.1.clone());
+        }
+        sealed.parties = parties;
+        true
+    }
+
+    /// Whether it, or its other end, is sealed.
+    pub(super) fn knows(&self, id: u64) -> bool {
+        self.sealed.contains_key(&id) || self.aliases.contains_key(&id)
+    }
+
+    /// Bytes of memory that the streams of plaintext hold.
+    pub(super) fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// What is wanted of plaintext since this was last asked.
+    pub(super) fn decisions(&mut self) -> impl Iterator<Item = (u64, Verdict)> + use<'_> {
+        self.decisions.drain(..)
+    }
+
+    fn primary(&self, id: u64) -> u64 {
+        self.aliases.get(&id).copied().unwrap_or(id)
+    }
+
+    /// Takes plaintext of a connection that is [known](Self::knows).
+    pub(super) fn push(&mut self, plain: &Plain<'_>, counter: &mut Counter<'_>) {
+        let piece = &plain.piece;
+        let primary = self.primary(piece.id);
+        let Some(sealed) = self.sealed.get_mut(&primary) else { return };
+        sealed.last = piece.time;
+        let source = (piece.id, plain.since);
+        match sealed.source {
+            Some(known) if known == source => {}
+            Some((id, _)) if id != piece.id => {
+                self.decisions.push((piece.id, Verdict::Nothing));
+                return;
+            }
+            _ => {
+                sealed.source = Some(source);
+                let mut parties = sealed.parties.clone();
+                if piece.id != primary {
+                    parties.local = parties.local.peer();
+                }
+                let whole = sealed.is_whole(plain.since);
+                let fresh = Box::new(Conversation::new(parties, whole, piece.time));
+                if let Some(before) = sealed.inside.replace(fresh) {
+                    self.memory = self.memory.saturating_sub(before.memory());
+                    counter.close(before, piece.time);
+                }
+            }
+        }
+        let Some(inside) = &mut sealed.inside else { return };
+        let held = inside.memory();
+        inside.push(piece, counter.records);
+        counter.count(inside);
+        self.memory = (self.memory + inside.memory()).saturating_sub(held);
+        self.decisions.extend(inside.verdict().map(|verdict| (piece.id, verdict)));
+    }
+
+    /// Nothing more is wanted of what a connection carries.
+    pub(super) fn give_up(&mut self, id: u64, time: u64, counter: &mut Counter<'_>) {
+        let primary = self.primary(id);
+        let inside = self.sealed.get_mut(&primary).and_then(|sealed| sealed.inside.take());
+        if let Some(inside) = inside {
+            self.memory = self.memory.saturating_sub(inside.memory());
+            counter.close(inside, time);
+            self.decisions.push((id, Verdict::Nothing));
+        }
+    }
+
+    /// A connection is gone. Its other end may still tell what it read.
+    pub(super) fn close(&mut self, id: u64, time: u64, counter: &mut Counter<'_>) {
+        let primary = self.primary(id);
+        let Some(sealed) = self.sealed.get(&primary) else { return };
+        if sealed.source.is_none_or(|(source, _)| source == id) {
+            self.remove(primary, time, counter);
+        }
+    }
+
+    fn remove(&mut self, primary: u64, time: u64, counter: &mut Counter<'_>) {
+        let Some(sealed) = self.sealed.remove(&primary) else { return };
+        if let Some(twin) = sealed.parties.twin() {
+            self.aliases.remove(&twin);
+        }
+        if let Some(inside) = sealed.inside {
+            self.memory = self.memory.saturating_sub(inside.memory());
+            counter.close(inside, time);
+        }
+    }
+
+    /// Stops waiting for what is overdue, tells coverage, and forgets what has been
+    /// silent for longer than `idle` nanoseconds.
+    pub(super) fn tick(&mut self, now: u64, idle: u64, counter: &mut Counter<'_>) {
+        let mut silent = Vec::new();
+        for (id, sealed) in &mut self.sealed {
+            if sealed.last > 0 && now.saturating_sub(sealed.last) > idle {
+                silent.push(*id);
+            }
+            if let Some(inside) = &mut sealed.inside {
+                inside.tick(now, counter.records);
+                counter.count(inside);
+                Counter::cover(inside);
+            }
+        }
+        for id in silent {
+            self.remove(id, now, counter);
+        }
+    }
+}

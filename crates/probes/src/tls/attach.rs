@@ -1,0 +1,109 @@
+//! Puts the programs on the places that were found in a file.
+
+use std::path::Path;
+
+use libbpf_rs::{Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
+
+use super::golang;
+use super::skeleton::TlsProgs;
+use super::targets::{Site, Targets};
+
+type Result<T> = std::result::Result<T, libbpf_rs::Error>;
+
+/// A program in its two forms: for many places, and for one.
+struct Pair<'a, 'p> {
+    many: &'a ProgramMut<'p>,
+    one: &'a ProgramMut<'p>,
+    returning: bool,
+}
+
+/// The file and whose running of it is observed: a process, or -1 for everybody's.
+struct Place<'a> {
+    path: &'a Path,
+    process: i32,
+}
+
+/// Attaches to every place of `targets` in a file. What attaches is kept until the
+/// links are dropped.
+pub(super) fn attach(
+    programs: &TlsProgs<'_>,
+    path: &Path,
+    process: i32,
+    targets: &Targets,
+) -> Result<Vec<Link>> {
+    let place = Place { path, process };
+    let mut links = Vec::new();
+    if !targets.library.is_empty() {
+        library(programs, &place, &targets.library, &mut links)?;
+    }
+    if let Some(sites) = &targets.go {
+        go(programs, &place, sites, &mut links)?;
+    }
+    Ok(links)
+}
+
+/// The ends first: a call whose beginning is seen is seen to end.
+fn library(
+    programs: &TlsProgs<'_>,
+    place: &Place<'_>,
+    sites: &[Site],
+    links: &mut Vec<Link>,
+) -> Result<()> {
+    let offsets: Vec<usize> = sites.iter().map(|site| site.offset).collect();
+    let cookies: Vec<u64> = sites.iter().map(|site| site.cookie).collect();
+    let leave = Pair { many: &programs.tls_leave_many, one: &programs.tls_leave, returning: true };
+    let enter = Pair { many: &programs.tls_enter_many, one: &programs.tls_enter, returning: false };
+    links.extend(leave.attach(place, &offsets, &cookies)?);
+    links.extend(enter.attach(place, &offsets, &cookies)?);
+    Ok(())
+}
+
+fn go(
+    programs: &TlsProgs<'_>,
+    place: &Place<'_>,
+    sites: &golang::Sites,
+    links: &mut Vec<Link>,
+) -> Result<()> {
+    let end =
+        Pair { many: &programs.tls_go_return_many, one: &programs.tls_go_return, returning: false };
+    let read =
+        Pair { many: &programs.tls_go_read_many, one: &programs.tls_go_read, returning: false };
+    let write =
+        Pair { many: &programs.tls_go_write_many, one: &programs.tls_go_write, returning: false };
+    links.extend(end.attach(place, &sites.returns, &[])?);
+    links.extend(read.attach(place, &[sites.read], &[])?);
+    links.extend(write.attach(place, &[sites.write], &[])?);
+    Ok(())
+}
+
+impl Pair<'_, '_> {
+    fn attach(&self, place: &Place<'_>, offsets: &[usize], cookies: &[u64]) -> Result<Vec<Link>> {
+        let options = UprobeMultiOpts {
+            offsets: offsets.to_vec(),
+            cookies: cookies.to_vec(),
+            retprobe: self.returning,
+            ..UprobeMultiOpts::default()
+        };
+        match self.many.attach_uprobe_multi_with_opts(place.process, place.path, "", options) {
+            Ok(link) => Ok(vec![link]),
+            Err(error) => {
+                tracing::debug!(%error, path = %place.path.display(), "one by one");
+                self.one_by_one(place, offsets, cookies)
+            }
+        }
+    }
+
+    fn one_by_one(
+        &self,
+        place: &Place<'_>,
+        offsets: &[usize],
+        cookies: &[u64],
+    ) -> Result<Vec<Link>> {
+        let cookies = cookies.iter().copied().chain(std::iter::repeat(0));
+        let one = |(offset, cookie): (&usize, u64)| {
+            let options = UprobeOpts { cookie, retprobe: self.returning, ..UprobeOpts::default() };
+            self.one.attach_uprobe_with_opts(place.process, place.path, *offset, options)
+        };
+        offsets.iter().zip(cookies).map(one).collect()
+    }
+}
