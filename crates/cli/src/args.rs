@@ -95,6 +95,9 @@ pub(crate) struct AgentArgs {
     /// Do not count failing system calls.
     #[arg(long)]
     pub(crate) no_syscalls: bool,
+    /// Do not look inside of TLS (probes on the TLS libraries of processes in scope).
+    #[arg(long)]
+    pub(crate) no_tls: bool,
     /// Observe a lab that is up, by its name, instead of setting scope and names by hand.
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "default")]
     pub(crate) lab: Option<String>,

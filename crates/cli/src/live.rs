@@ -125,6 +125,7 @@ pub(crate) fn options(args: &AgentArgs) -> Result<Options> {
         http: taproot_probes::http::Options { ring_bytes, ..defaults.http },
         payload: defaults.payload,
         failures: !args.no_syscalls,
+        tls: !args.no_tls,
     };
     if let Some(name) = &args.lab {
         let dir = taproot_lab::default_state_dir(name)?;
