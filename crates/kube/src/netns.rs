@@ -1,9 +1,11 @@
 //! Network namespaces: which one a process is in, and the addresses in it.
 
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,24 @@ pub fn of_pid(proc_root: &Path, pid: u32) -> io::Result<u64> {
 /// The inode in `net:[4026531840]`.
 fn parse_link(link: &str) -> Option<u64> {
     link.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// Does something inside the namespace at a path (`/proc/<pid>/ns/net`,
+/// `/run/netns/<name>`), on a thread of its own: the caller stays where it is. A socket
+/// that is made there stays there.
+///
+/// # Errors
+/// When the namespace cannot be entered; it takes `CAP_SYS_ADMIN`.
+pub fn inside<T: Send>(path: &Path, task: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let namespace = File::open(path)?;
+    std::thread::scope(|scope| {
+        let enter = || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok(task())
+        };
+        let thread = std::thread::Builder::new().name("netns".into()).spawn_scoped(scope, enter)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// The named namespaces below a folder (`/run/netns`), by inode.
@@ -122,5 +142,6 @@ short
             addresses(proc_root, std::process::id()).unwrap().iter().all(|ip| !ip.is_loopback())
         );
         assert!(named(Path::new("/no/such/folder")).is_empty());
+        assert!(inside(Path::new("/no/such/namespace"), || ()).is_err());
     }
 }

@@ -3,14 +3,13 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use taproot_kube::netns::inside;
 
 /// Name of the network namespace; fixed, so that a start finds what a crash left.
 const NETNS: &str = "taproot-bench";
@@ -88,20 +87,17 @@ impl Site {
 
     /// One request from outside the scope.
     fn ask(&self, path: &str) -> Result<String> {
-        let addr = self.addr;
         let request = format!("GET {path} HTTP/1.0\r\n\r\n");
-        std::thread::spawn(move || -> Result<String> {
-            let netns = File::open(Path::new("/run/netns").join(NETNS))?;
-            move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))?;
-            let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(2))?;
+        let answer = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect_timeout(&self.addr, Duration::from_secs(2))?;
             stream.write_all(request.as_bytes())?;
             let mut text = String::new();
             stream.read_to_string(&mut text)?;
             Ok(text)
-        })
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        .context("asking nginx")
+        };
+        inside(&Path::new("/run/netns").join(NETNS), answer)
+            .and_then(|answer| answer)
+            .context("asking nginx")
     }
 
     fn start_nginx(&mut self) -> Result<()> {

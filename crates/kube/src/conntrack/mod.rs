@@ -8,14 +8,13 @@ mod wire;
 
 pub use wire::{Entry, Tuple};
 
+use crate::netns;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
     sockopt,
 };
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wire::{Answer, Family};
@@ -64,20 +63,9 @@ impl Conntrack {
 
     /// Opens a line to the namespace at a path (`/proc/<pid>/ns/net`,
     /// `/run/netns/<name>`).
-    ///
-    /// A socket stays in the namespace it was made in. Therefore a thread of its
-    /// own enters the namespace, makes the socket and ends.
     pub fn open_in(path: &Path) -> Result<Self, ConntrackError> {
         let failed = |source| ConntrackError::Namespace { path: path.to_owned(), source };
-        let namespace = File::open(path).map_err(failed)?;
-        let enter = move || -> io::Result<io::Result<Self>> {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-            Ok(Self::connect())
-        };
-        let thread =
-            std::thread::Builder::new().name("netns".into()).spawn(enter).map_err(failed)?;
-        let entered = thread.join().map_err(|_| failed(io::ErrorKind::Other.into()))?;
-        entered.map_err(failed)?.map_err(ConntrackError::Unavailable)
+        netns::inside(path, Self::connect).map_err(failed)?.map_err(ConntrackError::Unavailable)
     }
 
     fn connect() -> io::Result<Self> {

@@ -1,5 +1,6 @@
 //! Waiting sockets, as `sock_diag(7)` tells of them.
 
+use crate::netns;
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
@@ -8,11 +9,8 @@ use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROT
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
 
 /// A line to the sockets of one network namespace. It keeps the namespace alive: keep
@@ -20,18 +18,13 @@ use std::path::Path;
 pub(super) struct Diag(Socket);
 
 impl Diag {
-    /// Opens a line to the namespace at a path (`/proc/<pid>/ns/net`). A socket stays in
-    /// the namespace it was made in: a thread of its own enters it, makes one and ends.
+    /// Opens a line to the namespace at a path (`/proc/<pid>/ns/net`).
     pub(super) fn open_in(path: &Path) -> io::Result<Self> {
-        let namespace = File::open(path)?;
-        let enter = move || -> io::Result<Self> {
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        netns::inside(path, || {
             let socket = Socket::new(NETLINK_SOCK_DIAG)?;
             socket.connect(&SocketAddr::new(0, 0))?;
             Ok(Self(socket))
-        };
-        let thread = std::thread::Builder::new().name("netns".into()).spawn(enter)?;
-        thread.join().map_err(|_| io::Error::other("the thread that entered it died"))?
+        })?
     }
 
     /// Inode to port of TCP sockets that listen and of UDP sockets without a peer.

@@ -9,16 +9,14 @@
 //! The node asks 21 rules of iptables in FORWARD and tracks connections.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::Write as _;
 use std::net::UdpSocket;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use taproot_kube::netns;
 
 use crate::bench::site;
 
@@ -142,12 +140,6 @@ fn exec(who: &str, words: &str) -> Result<()> {
 
 /// A socket that is made in somebody's namespace and stays there.
 fn inside(who: &str, make: fn() -> std::io::Result<UdpSocket>) -> Result<UdpSocket> {
-    let file = File::open(path(who)).with_context(|| path(who).display().to_string())?;
-    std::thread::spawn(move || {
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
-        make()
-    })
-    .join()
-    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    .with_context(|| format!("a socket in {}", name(who)))
+    let made = netns::inside(&path(who), make).and_then(|socket| socket);
+    made.with_context(|| format!("a socket in {}", name(who)))
 }
