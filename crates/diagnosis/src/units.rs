@@ -1,5 +1,7 @@
 //! Figures as people say them.
 
+use taproot_model::metric;
+
 /// A duration in seconds: `350 µs`, `12 ms`, `3.4 s`, `2 min 5 s`.
 pub(crate) fn time(seconds: f64) -> String {
     // The sum of nothing is -0.0, which would print its sign.
@@ -52,6 +54,17 @@ pub(crate) fn bytes(value: f64) -> String {
     if unit == 0 { format!("{value:.0} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
+/// A value of a metric in its unit, where its name tells that.
+pub(crate) fn quantity(metric: &str, value: f64) -> String {
+    if matches!(metric, metric::MEMORY_USAGE | metric::MEMORY_LIMIT) {
+        bytes(value)
+    } else if metric.split(['.', ' ']).any(|word| word == "time") {
+        format!("{} a second", time(value))
+    } else {
+        number(value)
+    }
+}
+
 /// ` (before: 3.1 ms)`, ` (before: none)`, or nothing without a past.
 pub(crate) fn was(before: Option<f64>, words: impl Fn(f64) -> String) -> String {
     match before {
@@ -77,6 +90,9 @@ mod tests {
     #[test]
     fn figures_read_as_people_say_them() {
         assert_eq!(time(0.000_35), "350 µs");
+        assert_eq!(quantity(metric::MEMORY_USAGE, 1_048_576.0), "1.0 MiB");
+        assert_eq!(quantity(metric::CPU_TIME, 0.5), "500 ms a second");
+        assert_eq!(quantity("carts_lat_99", 0.5), "0.50");
         assert_eq!(time(0.004_2), "4.2 ms");
         assert_eq!(time(0.35), "350 ms");
         assert_eq!(time(73.2), "73 s");

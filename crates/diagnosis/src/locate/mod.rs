@@ -51,7 +51,7 @@ pub use onset::Onset;
 pub use statement::statement;
 pub use words::Aspect;
 
-use crate::stats;
+use crate::{stats, units};
 
 /// One that may be to blame.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -169,10 +169,13 @@ fn blame_masses(observed: &Observed, alarm: Alarm, from: f64, cases: &mut BTreeM
     let masses = impact::masses(observed, alarm, from);
     let most = masses.values().map(|mass| mass.own).fold(0.0, f64::max);
     for (entity, mass) in masses.iter().filter(|(_, mass)| mass.own > 0.0 && most > 0.0) {
-        let what = if alarm.aspect == Aspect::Latency { "excess time" } else { "excess failures" };
+        let (what, words): (_, fn(f64) -> String) = match alarm.aspect {
+            Aspect::Latency => ("excess time", units::time),
+            _ => ("excess failures", units::number),
+        };
         cases.entry(*entity).or_default().add(
             OWN_MASS * mass.own / most,
-            format!("{what} of its own: {:.3} of {:.3}", mass.own, mass.whole),
+            format!("{what} of its own: {} of {}", words(mass.own), words(mass.whole)),
         );
     }
 }
@@ -194,9 +197,9 @@ fn blame_links(observed: &Observed, from: f64, cases: &mut BTreeMap<Entity, Case
         cases.entry(entity).or_default().add(
             GAP_WEIGHT * far * waits.around * waits.explains.sqrt(),
             format!(
-                "callers wait {:.3} s beyond the work, before {:.3} s, on {:.0} % of its links in or out",
-                waits.widest.value,
-                waits.widest.normal.level,
+                "callers wait {} beyond the work, before {}, on {:.0} % of its links in or out",
+                units::time(waits.widest.value),
+                units::time(waits.widest.normal.level),
                 waits.around * 100.0
             ),
         );
@@ -212,13 +215,15 @@ fn blame_spans(observed: &Observed, from: f64, cases: &mut BTreeMap<Entity, Case
     for (entity, added) in added {
         let case = cases.entry(entity).or_default();
         if added.own > 0.0 {
-            let why = format!("{:.3} s of own time added, of {own:.3} s", added.own);
+            let why =
+                format!("{} of own time added, of {}", units::time(added.own), units::time(own));
             case.add(OWN_TIME * matters(own) * added.own / own, why);
         }
         if added.links > 0.0 {
             let why = format!(
-                "{:.3} s added on links around it, of {links:.3} s; {:.0} % of its calls go over them",
-                added.links,
+                "{} added on links around it, of {}; {:.0} % of its calls go over them",
+                units::time(added.links),
+                units::time(links),
                 added.around * 100.0
             );
             let share = (added.links / links).sqrt() * added.around;
@@ -288,8 +293,11 @@ fn blame_resources(
         case.add(
             RESOURCE_WEIGHT * strength,
             format!(
-                "{} from {:.4} to {:.4}, {:.1} spreads",
-                moved.metric, moved.shift.normal.level, moved.shift.value, moved.shift.score
+                "{} {} instead of {}, {} times what it varies by",
+                moved.metric,
+                units::quantity(moved.metric, moved.shift.value),
+                units::quantity(moved.metric, moved.shift.normal.level),
+                units::number(moved.shift.score.abs())
             ),
         );
     }
