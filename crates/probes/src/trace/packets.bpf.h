@@ -378,7 +378,7 @@ int BPF_PROG(on_drop, struct sk_buff *skb, void *location, u32 reason)
 	drop->event.cpu = bpf_get_smp_processor_id();
 	fill_packet(&drop->event, &it);
 	drop->event.code = reason;
-	drop->event.location = (u64)location;
+	drop->event.location = ctx[1]; /* again: with it on the stack 6.1 refuses the program */
 	if (bpf_get_stack(ctx, &drop->stack, sizeof(drop->stack), 0) > 0)
 		drop->event.flags |= TRACE_FLAG_STACK;
 	submit(drop);
