@@ -103,7 +103,6 @@ fn fields(source: SocketAddr, destination: SocketAddr, protocol: u8) -> [u32; Fi
     let mut all = [0; Field::COUNT];
     let mut set = |field: Field, value| all[usize::from(field.number())] = value;
     set(Field::Family, if source.is_ipv4() { 4 } else { 6 });
-    set(Field::Ethertype, if source.is_ipv4() { 0x0800 } else { 0x86dd });
     set(Field::Protocol, u32::from(protocol));
     set(Field::Ports, 1);
     set(Field::SourcePort, u32::from(source.port()));

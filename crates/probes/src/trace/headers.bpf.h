@@ -87,7 +87,6 @@ __noinline int fill_v4(struct headers *h, const union start *start)
 
 	if (!h || !start || (ip->version_length >> 4) != 4)
 		return 0;
-	h->field[TRACE_FIELD_ETHERTYPE] = ETH_P_IP;
 	h->field[TRACE_FIELD_FAMILY] = 4;
 	h->field[TRACE_FIELD_PROTOCOL] = ip->protocol;
 	h->field[TRACE_FIELD_SOURCE] = bpf_ntohl(ip->source);
@@ -110,7 +109,6 @@ __noinline int fill_v6(struct headers *h, const struct start_v6 *start)
 
 	if (!h || !start)
 		return 0;
-	h->field[TRACE_FIELD_ETHERTYPE] = ETH_P_IPV6;
 	h->field[TRACE_FIELD_FAMILY] = 6;
 	h->field[TRACE_FIELD_PROTOCOL] = ip->next;
 	for (int i = 0; i < 4; i++) {

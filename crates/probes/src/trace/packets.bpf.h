@@ -25,7 +25,6 @@ struct look_at {
 	u32 netns;
 	u32 flags;
 	u32 reason; /* of a drop; else 0 */
-	u32 owned;  /* 1: its socket is that of an owner that is asked for */
 	enum where where;
 };
 
@@ -93,7 +92,7 @@ static __always_inline void locate(struct look_at *it)
 static __always_inline void fill_meta(struct look_at *it, struct headers *h)
 {
 	if (asks_owner)
-		h->field[TRACE_FIELD_OWNED] = it->owned;
+		h->field[TRACE_FIELD_OWNED] = !!(it->flags & TRACE_FLAG_OWNED);
 	if (!asks_place)
 		return;
 	h->field[TRACE_FIELD_NETNS] = it->netns;
@@ -268,7 +267,6 @@ static __always_inline void begin_look(struct look_at *it, struct sk_buff *skb, 
 	it->where = where;
 	it->flags = 0;
 	it->reason = 0;
-	it->owned = 0;
 }
 
 SEC("tp_btf/netif_receive_skb")
@@ -316,12 +314,12 @@ int BPF_PROG(on_queue, struct sk_buff *skb)
 	struct sock *sk;
 
 	begin_look(&it, skb, AT_DEVICE);
-	if (asks_owner)
-		it.owned = sender_is_owned(plain(skb, sk_buff)->sk);
+	if (asks_owner && sender_is_owned(plain(skb, sk_buff)->sk))
+		it.flags = TRACE_FLAG_OWNED;
 	if (!wanted(&it))
 		return 0;
 	/* No later hop, and no answer, has the socket. */
-	if (it.owned)
+	if (it.flags & TRACE_FLAG_OWNED)
 		remember_headers(it.flags & TRACE_FLAG_INNER ? &it.inner : &it.h);
 	event = event_new(TRACE_QUEUED);
 	if (!event)

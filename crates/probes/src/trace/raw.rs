@@ -89,8 +89,6 @@ pub enum Field {
     Length,
     /// Time to live or hop limit.
     Ttl,
-    /// Ethernet type.
-    Ethertype,
     /// Inode of the network namespace.
     Netns,
     /// Number of the device.
@@ -106,7 +104,7 @@ pub enum Field {
 
 impl Field {
     /// Fields altogether (`TRACE_FIELDS`).
-    pub const COUNT: usize = 24;
+    pub const COUNT: usize = 23;
 
     /// Its number in the kernel.
     pub fn number(self) -> u8 {
@@ -123,12 +121,11 @@ impl Field {
             Self::IcmpCode => 15,
             Self::Length => 16,
             Self::Ttl => 17,
-            Self::Ethertype => 18,
+            Self::Owned => 18,
             Self::Netns => 19,
             Self::Ifindex => 20,
             Self::Mark => 21,
             Self::Reason => 22,
-            Self::Owned => 23,
         }
     }
 }

@@ -12,7 +12,6 @@ static __always_inline void fields_of_sock(struct headers *h, const struct sock_
 	v6 = sk->skc_family == AF_INET6;
 	__builtin_memset(h, 0, sizeof(*h));
 	h->field[TRACE_FIELD_FAMILY] = v6 ? 6 : 4;
-	h->field[TRACE_FIELD_ETHERTYPE] = v6 ? ETH_P_IPV6 : ETH_P_IP;
 	h->field[TRACE_FIELD_PROTOCOL] = protocol;
 	h->field[TRACE_FIELD_PORTS] = 1;
 	h->field[TRACE_FIELD_SOURCE_PORT] = sk->skc_num;
@@ -159,7 +158,6 @@ static __always_inline void fields_of_flow(struct headers *h, const struct flowi
 {
 	__builtin_memset(h, 0, sizeof(*h));
 	h->field[TRACE_FIELD_FAMILY] = 4;
-	h->field[TRACE_FIELD_ETHERTYPE] = ETH_P_IP;
 	h->field[TRACE_FIELD_PROTOCOL] = flow->__fl_common.flowic_proto;
 	h->field[TRACE_FIELD_SOURCE] = bpf_ntohl(flow->saddr);
 	h->field[TRACE_FIELD_DESTINATION] = bpf_ntohl(flow->daddr);

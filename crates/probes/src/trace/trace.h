@@ -35,12 +35,11 @@ enum trace_field {
 	TRACE_FIELD_ICMP_CODE,
 	TRACE_FIELD_LENGTH,   /* of the IP packet */
 	TRACE_FIELD_TTL,
-	TRACE_FIELD_ETHERTYPE,
+	TRACE_FIELD_OWNED,    /* 1: a socket or process of an owner that is asked for sends it */
 	TRACE_FIELD_NETNS,    /* inode */
 	TRACE_FIELD_IFINDEX,
 	TRACE_FIELD_MARK,
 	TRACE_FIELD_REASON,   /* of a drop; 0 at every other hop */
-	TRACE_FIELD_OWNED,    /* 1: a socket or process of an owner that is asked for sends it */
 	TRACE_FIELDS,
 };
 
@@ -113,6 +112,7 @@ struct trace_route {
 #define TRACE_FLAG_INNER 2    /* `tuple` is that of the packet inside a tunnel's, `outer` the tunnel's */
 #define TRACE_FLAG_OWN_SOCKET 4 /* a socket of this very namespace sends it */
 #define TRACE_FLAG_STACK 8    /* a trace_stack follows */
+#define TRACE_FLAG_OWNED 16   /* an owner that is asked for sends it */
 
 #define TRACE_TRACKED 1
 #define TRACE_TRACKED_TRANSLATED 2
