@@ -11,6 +11,7 @@ mod histogram;
 mod hop;
 pub mod metric;
 mod request;
+pub mod schema;
 mod signal;
 mod time;
 

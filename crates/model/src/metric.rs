@@ -1,7 +1,7 @@
-//! The one table of resource metrics: name, unit, kind, meaning.
+//! The names of resource metrics, as collectors write them.
 //!
-//! OpenTelemetry semantic conventions 1.44 where one exists, `taproot.*` where
-//! none does. Collectors write these names, exporters derive theirs from them.
+//! OpenTelemetry semantic conventions 1.44 where one exists, `taproot.*` where none
+//! does. What exporters need to know of each stands in [`crate::schema`].
 
 /// CPU time used, seconds, delta.
 pub const CPU_TIME: &str = "container.cpu.time";

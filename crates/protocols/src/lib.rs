@@ -25,9 +25,8 @@
 //! assert!(matches!(&exchange.answer, Answer::Response(response) if response.status == 200));
 //! ```
 //!
-//! HTTP/1 keeps more of a request than the others; these yield [`Call`]s, which
-//! [`names`] tells by the semantic conventions. Where nobody says what a connection
-//! speaks, [`any::Any`] finds out.
+//! HTTP/1 keeps more of a request than the others; these yield [`Call`]s. Where nobody
+//! says what a connection speaks, [`any::Any`] finds out.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -36,7 +35,6 @@
 //! | [`connection`] | drives a protocol over the two streams of a connection |
 //! | [`any`] | finds out what a connection speaks, and when it changes |
 //! | [`exchange`] | a call, and the ways to cut and pair that protocols share |
-//! | [`names`] | the attribute names of calls, in one table |
 //! | [`route`] | raw paths to low-cardinality route templates |
 //! | [`redact`], [`keys`], [`sql`] | what of a message, a key, a statement may be kept |
 //!
@@ -83,7 +81,6 @@ pub mod memcached;
 pub mod mongo;
 pub mod mqtt;
 pub mod mysql;
-pub mod names;
 pub mod nats;
 pub mod postgres;
 pub mod protocol;

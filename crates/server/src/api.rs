@@ -1,6 +1,6 @@
 //! `/api/v1`: each view as JSON.
 
-use crate::{AppState, StateError, prometheus};
+use crate::{AppState, StateError};
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use taproot_export::prometheus;
 
 /// The time summed over when the question names none.
 const DEFAULT_LAST: Duration = Duration::from_mins(5);
@@ -145,7 +146,7 @@ async fn doctor(State(app): State<App>) -> Result<Response, Refusal> {
 }
 
 async fn metrics(State(app): State<App>) -> Result<Response, Refusal> {
-    let made = answer(app, |app| prometheus::text(app).map_err(Refusal::State)).await?;
+    let made = answer(app, |app| app.metrics().map_err(Refusal::State)).await?;
     Ok(([(header::CONTENT_TYPE, prometheus::CONTENT_TYPE)], made.0).into_response())
 }
 

@@ -1,7 +1,7 @@
 //! API, web page and watch loop over a store and a world.
 //!
 //! [`serve`] answers `http://127.0.0.1:7272`: JSON under `/api/v1` (each answer
-//! carries a `schema_version`), Prometheus text at `/metrics`, and one page that
+//! carries a `schema_version`), every series as Prometheus text at `/metrics`, and one page that
 //! needs nothing from anywhere else. What it shows comes from an [`AppState`];
 //! [`WorldState`] is the one over a live world and a store, and [`Watch`] looks
 //! at that world again and again and keeps what it finds as reports.
@@ -11,7 +11,6 @@ mod anomaly;
 mod api;
 mod guard;
 mod page;
-mod prometheus;
 mod serve;
 mod state;
 mod view;

@@ -36,6 +36,8 @@ pub trait AppState: Send + Sync + 'static {
     fn reports(&self) -> Result<Reports, StateError>;
     /// One report; `None` if there is none of that id.
     fn report(&self, id: &str) -> Result<Option<ReportView>, StateError>;
+    /// Every series, in the text format of Prometheus.
+    fn metrics(&self) -> Result<String, StateError>;
     /// What `taproot doctor -o json` says.
     fn doctor(&self) -> Result<Value, StateError>;
 }

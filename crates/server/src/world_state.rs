@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
+use taproot_export::{Limits, Registry, prometheus};
 use taproot_model::{Name, Signal, Span, Timestamp, metric};
 use taproot_store::{Report, Store};
 use taproot_world::view::{Flows, Golden, Latency, Map, RequestsView};
@@ -20,6 +21,9 @@ const STEPS: u32 = 60;
 /// Without a new signal for this long, something is wrong.
 const STALE: Duration = Duration::from_secs(15);
 
+/// The time that a service's coverage is told of in metrics.
+const COVERED: Duration = Duration::from_mins(1);
+
 /// What the map calls "now", to be compared with all that is known from before.
 const NOW: Duration = Duration::from_secs(30);
 
@@ -28,6 +32,7 @@ pub struct WorldState {
     world: RwLock<World>,
     store: Option<Mutex<Box<dyn Store + Send>>>,
     doctor: OnceLock<Value>,
+    series: Arc<Mutex<Registry>>,
     version: Name,
     started: Timestamp,
     signals: AtomicU64,
@@ -41,6 +46,7 @@ impl WorldState {
             world: RwLock::new(world),
             store: store.map(Mutex::new),
             doctor: OnceLock::new(),
+            series: Arc::new(Mutex::new(Registry::new(Limits::default(), version))),
             version: version.into(),
             started: Timestamp::now(),
             signals: AtomicU64::new(0),
@@ -54,13 +60,42 @@ impl WorldState {
         let _ = self.doctor.set(found);
     }
 
-    /// Adds signals to the picture, and to the store if there is one.
+    /// The series of everything that was added, for exporters.
+    pub fn series(&self) -> Arc<Mutex<Registry>> {
+        Arc::clone(&self.series)
+    }
+
+    /// Adds signals to the picture, to the series, and to the store if there is one.
     ///
-    /// The picture is always added to: what a full disk refuses is still shown.
+    /// Picture and series are always added to: what a full disk refuses is still shown.
     pub fn add(&self, signals: &[Signal]) -> Result<(), StateError> {
-        self.world.write().unwrap_or_else(PoisonError::into_inner).add_all(signals);
+        let mut world = self.world.write().unwrap_or_else(PoisonError::into_inner);
+        world.add_all(signals);
+        let dropped = world.evicted().by_reason.clone();
+        drop(world);
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        series.observe(signals);
+        for (reason, n) in dropped {
+            let reason = [("taproot.loss.reason", reason.into())];
+            series.set_own("taproot.picture.dropped", &reason, n as f64);
+        }
+        drop(series);
         self.signals.fetch_add(signals.len() as u64, Ordering::Relaxed);
         self.with_store(|store| store.append(signals).map(drop)).unwrap_or(Ok(()))
+    }
+
+    /// Puts how much of each service's traffic was understood, in the last minute, into
+    /// the series: it comes from the picture, not from one signal.
+    pub fn tell_coverage(&self) {
+        let world = self.world();
+        let map = Map::of(&world, recent(&world, COVERED));
+        drop(world);
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        for service in map.services {
+            if let Some(ratio) = service.capture.ratio {
+                series.set_service(metric::COVERAGE, &service.service, ratio);
+            }
+        }
     }
 
     /// One step of the store's upkeep; whether there is more to do now.
@@ -163,6 +198,11 @@ impl AppState for WorldState {
             text,
             report: serde_json::from_str(&json).unwrap_or(Value::String(json)),
         }))
+    }
+
+    fn metrics(&self) -> Result<String, StateError> {
+        let families = self.series.lock().unwrap_or_else(PoisonError::into_inner).families();
+        Ok(prometheus::text(&families))
     }
 
     fn doctor(&self) -> Result<Value, StateError> {

@@ -134,11 +134,17 @@ async fn metrics_are_in_prometheus_text() {
     let (status, head, text) = get_as(running.addr, "/metrics", "localhost").await;
     assert_eq!(status, 200);
     assert!(head.contains("text/plain; version=0.0.4"), "{head}");
-    assert!(text.contains("taproot_service_request_rate{service=\"shop/cache\"} "), "{text}");
-    assert!(
-        text.contains("taproot_edge_error_ratio{client=\"shop/product\",server=\"shop/inventory\"")
-    );
-    assert!(text.contains("taproot_lost{collector=\"http\",reason=\"ring_full\"} 17"));
+    for expected in [
+        "http_server_request_duration_seconds_count{service_namespace=\"shop\",service_name=\"cache\"",
+        "service_peer_name=\"product\"",
+        "error_type=\"503\"",
+        "taproot_capture_lost_total{service_namespace=\"shop\",service_name=\"gateway\",\
+         service_instance_id=\"container:shop/gateway\",k8s_pod_name=\"gateway-0\",\
+         taproot_collector=\"http\",taproot_loss_reason=\"ring_full\"} 17",
+        "taproot_capture_coverage_ratio{service_namespace=\"shop\",service_name=\"product\"",
+    ] {
+        assert!(text.contains(expected), "{expected} is not in\n{text}");
+    }
     for line in text.lines().filter(|l| !l.starts_with('#')) {
         let value = line.rsplit(' ').next().unwrap();
         assert!(value.parse::<f64>().is_ok(), "{line}");

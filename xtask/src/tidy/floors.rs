@@ -24,6 +24,7 @@ const PLAN: &[(&str, Place)] = &[
     ("taproot-probes", Floor(2)),
     ("taproot-kube", Floor(3)),
     ("taproot-store", Floor(3)),
+    ("taproot-export", Floor(3)),
     ("taproot-netstate", Floor(3)),
     ("taproot-agent", Floor(4)),
     ("taproot-trace", Floor(4)),

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use taproot_agent::Feature;
+use taproot_export::otlp::{Config, Exporter};
 use taproot_model::Signal;
 use taproot_server::{AppState, Server, Watch, WorldState};
 use taproot_store::{SqliteStore, StoreOptions};
-use taproot_world::{Config, World};
+use taproot_world::World;
 
 use crate::args::RunArgs;
 use crate::live::{self, Live};
@@ -22,8 +23,10 @@ const WATCH_EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let interrupted = live::interrupt_flag()?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let otlp = Config::read(args.otlp_endpoint.as_deref(), &variable)?;
     let store = open_store(&args.store, args.store_size)?;
-    let world = World::new(Config::default());
+    let world = World::new(taproot_world::Config::default());
     let state = WorldState::new(world, Some(Box::new(store)), env!("CARGO_PKG_VERSION"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -32,7 +35,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
         .context("starting the server's runtime")?;
     let server = runtime.block_on(Server::bind(args.listen))?;
     let addr = server.addr();
-    let live = Live::start(live::options(&args.agent)?, Some(feed(&state)))?;
+    let exporter = otlp.map(|config| export(&state, config)).transpose()?;
+    let live = Live::start(live::options(&args.agent)?, Some(feed(&state, exporter)))?;
     for feature in &live.features {
         tracing::info!(feature = feature.name, state = ?feature.state, "collector");
     }
@@ -49,6 +53,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
 
 fn tell(addr: SocketAddr, store: &Path) {
     println!("taproot runs: http://{addr}  (store {}); Ctrl-C ends it", store.display());
+}
+
+fn export(state: &WorldState, config: Config) -> Result<Exporter> {
+    for target in [&config.signals.metrics, &config.signals.traces].into_iter().flatten() {
+        println!("taproot sends to {}", target.url);
+    }
+    Ok(Exporter::start(state.series(), config, env!("CARGO_PKG_VERSION"))?)
 }
 
 /// Lets the doctor look at what the collectors do not know, once they run: trying
@@ -76,11 +87,15 @@ fn open_store(path: &Path, max_bytes: u64) -> Result<SqliteStore> {
     Ok(SqliteStore::open(path, options)?)
 }
 
-/// Every batch goes into the picture and the store; a full disk is said once a minute.
-fn feed(state: &Arc<WorldState>) -> live::Sink {
+/// Every batch goes into the picture, the store and the export, which ends with the
+/// agent's thread; a full disk is said once a minute.
+fn feed(state: &Arc<WorldState>, mut exporter: Option<Exporter>) -> live::Sink {
     let state = Arc::clone(state);
     let mut said: Option<Instant> = None;
     Box::new(move |signals: &[Signal]| {
+        if let Some(exporter) = &mut exporter {
+            exporter.observe(signals);
+        }
         if let Err(error) = state.add(signals)
             && said.is_none_or(|at| at.elapsed() > Duration::from_mins(1))
         {
@@ -96,6 +111,7 @@ fn watch(state: &WorldState, interrupted: &AtomicBool) {
     let mut told = String::new();
     while !live::pause(WATCH_EVERY, interrupted) {
         let now = taproot_model::Timestamp::now();
+        state.tell_coverage();
         while state.maintain(now).unwrap_or(false) && !interrupted.load(Ordering::Relaxed) {}
         let found = watch.look(&state.world());
         match found {
