@@ -1,7 +1,10 @@
 #!/bin/sh
 # Installs what this machine lacks to build, test and demonstrate Taproot:
 #
-#   scripts/setup.sh [build] [lab] [guest] [pods]      (default: all four)
+#   scripts/setup.sh [build] [lab] [guest] [pods] [tests]      (default: all but tests)
+#
+# `tests` are clients and servers that only some tests need; without them these are
+# skipped by name.
 #
 # Says what is missing and why before it installs anything, through apt, as root
 # or with sudo. TAPROOT_NO_INSTALL=1 only lists. Quick when nothing is missing.
@@ -40,6 +43,9 @@ guest|xz|xz-utils|unpacks their kernel modules
 pods|containerd|containerd|real pods, as a Kubernetes node has them
 pods|runc|runc|starts their containers
 pods|/usr/lib/cni/bridge|containernetworking-plugins|their network
+tests|h2load|nghttp2-client|load of HTTP/2, plain and inside of TLS
+tests|openssl|openssl|certificates, and a client, of the tests inside of TLS
+tests|gnutls-cli|gnutls-bin|a client of GnuTLS to observe
 '
 # Services that come with those packages and that we do not want running.
 SERVICES='nginx redis-server containerd'

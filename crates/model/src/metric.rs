@@ -60,8 +60,9 @@ pub const RP_FILTER_DROPS: &str = "taproot.rp_filter.drops";
 /// Packets without a route in the entity's network namespace, delta.
 pub const NO_ROUTES: &str = "taproot.no_route";
 /// Payload of TCP connections that the parsers were shown, bytes, delta. Attribute
-/// `state=parsed` (in messages that were understood), `state=unknown` (in none) or
-/// `state=unseen` (never seen, not copied, or thrown away for want of room). HTTP/1 is
+/// `state=parsed` (in messages that were understood), `state=unknown` (in none),
+/// `state=unseen` (never seen, not copied, or thrown away for want of room) or
+/// `state=encrypted` (inside of TLS, whose library could not be asked). HTTP/1 is
 /// not among it: it is parsed elsewhere, and its requests carry their sizes.
 pub const CAPTURE_BYTES: &str = "taproot.capture.bytes";
 /// Parsed bytes over socket bytes, ratio, gauge.

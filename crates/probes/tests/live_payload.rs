@@ -26,6 +26,8 @@ struct Told {
     pieces: BTreeMap<(u64, bool), Pieces>,
     finished: Vec<(u64, bool)>,
     closed: Vec<u64>,
+    /// Bytes of what is encrypted, by connection.
+    passed: BTreeMap<u64, u64>,
     /// Direction, remote port and length of datagrams.
     datagrams: Vec<(bool, u16, u32)>,
 }
@@ -44,6 +46,7 @@ impl Told {
             }
             Record::Close { id, .. } => self.closed.push(id),
             Record::Plain(plain) => panic!("nothing looks inside of TLS here: {plain:?}"),
+            Record::Passed { id, bytes } => *self.passed.entry(id).or_default() += bytes,
             Record::Datagram(d) => {
                 self.datagrams.push((d.outbound, d.ends.remote_port, d.length));
             }
@@ -219,6 +222,25 @@ fn a_verdict_is_obeyed() {
     let again: Vec<_> = told.opened.iter().filter(|open| open.id == other).collect();
     assert_eq!(again.iter().map(|open| open.pristine).collect::<Vec<_>>(), [true, false]);
     assert_eq!(told.bytes(other, false, 0), b"onetwothree");
+}
+
+#[test]
+fn of_what_is_encrypted_the_amount_is_told() {
+    need_root!();
+    let bed = bed!(&Options::default());
+    let (mut client, mut server) = pair();
+    pass(&mut client, &mut server, b"hello");
+    let id = bed.look().opened(Role::Client).id;
+    bed.collector.decide(id, Verdict::Sealed).unwrap();
+    pass(&mut client, &mut server, &[1; 100]); // takes the verdict over
+    for _ in 0..3 {
+        pass(&mut client, &mut server, &[1; 1000]);
+        pass(&mut server, &mut client, &[2; 500]);
+    }
+    drop((client, server));
+    let told = bed.look();
+    assert_eq!(told.passed, BTreeMap::from([(id, 4500)]));
+    assert!(told.closed.contains(&id));
 }
 
 #[test]

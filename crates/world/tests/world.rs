@@ -308,7 +308,8 @@ fn what_was_understood_of_a_services_traffic() {
     let mut busy = flow(1, Role::Server);
     (busy.tx_bytes, busy.rx_bytes) = (3_500, 500);
     w.add(&Signal::Flow(Box::new(busy)));
-    for (state, value) in [("parsed", 800.0), ("unknown", 600.0), ("unseen", 100.0)] {
+    let states = [("parsed", 800.0), ("unknown", 600.0), ("unseen", 100.0), ("encrypted", 50.0)];
+    for (state, value) in states {
         let Signal::Metric(part) = metric_of(1, metric::CAPTURE_BYTES, MetricKind::Delta, value)
         else {
             panic!("a metric")
@@ -319,7 +320,8 @@ fn what_was_understood_of_a_services_traffic() {
     let of = |name: &str| map.services.iter().find(|s| &*s.service == name).unwrap().capture;
     let api = of("api");
     assert_eq!((api.socket_bytes, api.parsed_bytes), (4_000, 3_000));
-    assert_eq!((api.unknown_bytes, api.unseen_bytes, api.ratio), (600, 100, Some(0.75)));
+    assert_eq!((api.unknown_bytes, api.unseen_bytes, api.encrypted_bytes), (600, 100, 50));
+    assert_eq!(api.ratio, Some(0.75));
     assert_eq!(of("web").ratio, None, "nobody looked at its end");
     let top = Top::of(&w, w.span());
     let row = top.rows.iter().find(|r| &*r.service == "api").unwrap();

@@ -44,6 +44,11 @@ impl Parties {
         self.twin.as_ref().map(|(id, _)| *id)
     }
 
+    /// Where it is counted: this end, and the other one.
+    pub(super) fn books(&self) -> impl Iterator<Item = &Book> {
+        std::iter::once(&self.book).chain(self.twin.as_ref().map(|(_, book)| book))
+    }
+
     /// The same, with where it is counted.
     pub(super) fn other_end(&self) -> Option<&(u64, Book)> {
         self.twin.as_ref()
@@ -161,8 +166,7 @@ impl Conversation {
 
     /// Where its calls are counted.
     pub(super) fn books(&self) -> impl Iterator<Item = &Book> {
-        let Parties { book, twin, .. } = &self.parties;
-        std::iter::once(book).chain(twin.as_ref().map(|(_, book)| book))
+        self.parties.books()
     }
 
     /// Nothing more comes.
@@ -187,12 +191,13 @@ impl Conversation {
             // A hole in a body that was stepped over hides nothing.
             let unseen = absent.min(coverage.unframed);
             let unparsed = coverage.unframed - unseen;
-            all.add(Covered { parsed: coverage.framed, unparsed, unseen });
+            all.add(Covered { parsed: coverage.framed, unparsed, unseen, encrypted: 0 });
         }
         let new = Covered {
             parsed: all.parsed.saturating_sub(self.told.parsed),
             unparsed: all.unparsed.saturating_sub(self.told.unparsed),
             unseen: all.unseen.saturating_sub(self.told.unseen),
+            encrypted: 0,
         };
         self.told = all;
         new

@@ -13,9 +13,9 @@ use taproot_probes::tls::{TlsCollector, Verdicts};
 use taproot_probes::{Error, Off};
 
 /// Time between two looks at who runs in the groups.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(500);
 /// How soon a process that begins to run something else is looked at: many may at once.
-const SOON: Duration = Duration::from_millis(20);
+const SOON: Duration = Duration::from_millis(50);
 
 enum Command {
     Watch(PathBuf),

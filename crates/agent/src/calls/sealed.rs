@@ -30,11 +30,43 @@ pub(super) enum Handshake {
 /// Who tells the plaintext: one end's connection, and since when it knows its session.
 type Source = (u64, u64);
 
+/// How much of a connection is told, and how much of it is TLS's own: bytes.
+#[derive(Default)]
+struct Weight {
+    /// Where the plaintext was last, by direction.
+    ends: [u32; 2],
+    /// Plaintext, both ways, told or not.
+    plain: u64,
+    /// What passed since there is plaintext, at this end and at the other.
+    passed: [u64; 2],
+    /// Of that the records' heads and tails, as far as it was counted.
+    framing: [u64; 2],
+}
+
+impl Weight {
+    fn plain(&mut self, outbound: bool, offset: u32, length: u32) {
+        let end = &mut self.ends[usize::from(outbound)];
+        let next = offset.wrapping_add(length);
+        self.plain += u64::from(next.wrapping_sub(*end));
+        *end = next;
+    }
+
+    /// What TLS has added since this was last asked.
+    fn pass(&mut self, end: usize, bytes: u64) -> u64 {
+        self.passed[end] += bytes;
+        let framing = self.passed[end].saturating_sub(self.plain);
+        let more = framing.saturating_sub(self.framing[end]);
+        self.framing[end] += more;
+        more
+    }
+}
+
 struct Sealed {
     parties: Parties,
     handshake: Handshake,
     source: Option<Source>,
     inside: Option<Box<Conversation>>,
+    weight: Weight,
     last: u64,
 }
 
@@ -108,6 +140,7 @@ impl Seals {
             handshake,
             source: None,
             inside: None,
+            weight: Weight::default(),
             last: 0,
         });
         sealed.handshake = handshake;
@@ -152,6 +185,7 @@ impl Seals {
             }
             _ => {
                 sealed.source = Some(source);
+                sealed.weight.ends = [0; 2];
                 let mut parties = sealed.parties.clone();
                 if piece.id != primary {
                     parties.local = parties.local.peer();
@@ -165,11 +199,26 @@ impl Seals {
             }
         }
         let Some(inside) = &mut sealed.inside else { return };
+        sealed.weight.plain(piece.outbound, piece.offset, piece.length);
         let held = inside.memory();
         inside.push(piece, counter.records);
         counter.count(inside);
         self.memory = (self.memory + inside.memory()).saturating_sub(held);
         self.decisions.extend(inside.verdict().map(|verdict| (piece.id, verdict)));
+    }
+
+    /// Bytes have passed, encrypted: what TLS adds to its plaintext, where that is told.
+    pub(super) fn passed(&mut self, id: u64, bytes: u64) {
+        let primary = self.primary(id);
+        let Some(sealed) = self.sealed.get_mut(&primary) else { return };
+        let end = usize::from(id != primary);
+        let Some(book) = sealed.parties.books().nth(end) else { return };
+        let more = if sealed.source.is_some() {
+            Covered { parsed: sealed.weight.pass(end, bytes), ..Covered::default() }
+        } else {
+            Covered { encrypted: bytes, ..Covered::default() }
+        };
+        Books::cover(book, more);
     }
 
     /// Nothing more is wanted of what a connection carries.

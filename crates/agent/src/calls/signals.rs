@@ -84,8 +84,13 @@ fn edge(
 /// What the parsers made of the bytes of one end.
 fn covered(page: &Page, edge: &Edge, at: Timestamp, interval: u64, out: &mut Vec<Signal>) {
     let own = if page.end.role == Role::Client { &edge.client } else { &edge.server };
-    let Covered { parsed, unparsed, unseen } = page.covered;
-    let states = [("state=parsed", parsed), ("state=unknown", unparsed), ("state=unseen", unseen)];
+    let Covered { parsed, unparsed, unseen, encrypted } = page.covered;
+    let states = [
+        ("state=parsed", parsed),
+        ("state=unknown", unparsed),
+        ("state=unseen", unseen),
+        ("state=encrypted", encrypted),
+    ];
     for (state, bytes) in states.into_iter().filter(|(_, bytes)| *bytes > 0) {
         out.push(Signal::Metric(Metric {
             at,

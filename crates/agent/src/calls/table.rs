@@ -101,6 +101,7 @@ impl Table {
             Record::Close { id, time } => self.close(id, time),
             Record::Datagram(datagram) => self.datagram(&datagram),
             Record::Plain(plain) => self.plain(&plain),
+            Record::Passed { id, bytes } => self.seals.passed(id, bytes),
         }
     }
 
@@ -223,14 +224,17 @@ impl Table {
     }
 
     /// Nothing more is wanted of a connection, or nothing until it changes.
-    fn leave(&mut self, id: u64, time: u64, verdict: Verdict) {
+    fn leave(&mut self, id: u64, time: u64, mut verdict: Verdict) {
         if let Some(Entry::Parsed(mut conversation)) = self.entries.insert(id, Entry::Left(time)) {
             let twin = conversation.parties().twin();
-            self.decisions.extend(twin.map(|twin| (twin, verdict)));
             self.release(&conversation);
-            if conversation.kind() == Some(Kind::Tls) {
-                self.seal(id, conversation.parties().clone(), Handshake::Over(time), time);
+            let parties = conversation.parties().clone();
+            if conversation.kind() == Some(Kind::Tls)
+                && self.seal(id, parties, Handshake::Over(time), time)
+            {
+                verdict = Verdict::Sealed;
             }
+            self.decisions.extend(twin.map(|twin| (twin, verdict)));
             if verdict != Verdict::Http1 {
                 cover(&mut conversation);
             }
@@ -311,7 +315,7 @@ impl Table {
                     return false;
                 };
                 let parties = self.parties(&open, local);
-                self.leave(id, piece.time, Verdict::Nothing);
+                self.leave(id, piece.time, Verdict::Sealed);
                 self.seal(id, parties, Handshake::Unseen, piece.time)
             }
             // The other end told it all, and is gone.
@@ -331,10 +335,10 @@ impl Table {
     fn release_unread(&mut self, id: u64, time: u64) {
         if let Some(Entry::Parsed(conversation)) = self.entries.insert(id, Entry::Left(time)) {
             let twin = conversation.parties().twin();
-            self.decisions.extend(twin.map(|twin| (twin, Verdict::Nothing)));
+            self.decisions.extend(twin.map(|twin| (twin, Verdict::Sealed)));
             self.release(&conversation);
         }
-        self.decisions.push((id, Verdict::Nothing));
+        self.decisions.push((id, Verdict::Sealed));
     }
 
     fn datagram(&mut self, datagram: &Datagram<'_>) {

@@ -243,7 +243,7 @@ fn of_tls_the_handshake_is_all_that_is_wanted() {
     table.take(piece(true, 0, &hello));
     assert_eq!(decisions(&mut table), [Verdict::All]);
     table.take(piece(false, 0, b"\x15\x03\x03\0\x02\x02\x28"));
-    assert_eq!(decisions(&mut table), [Verdict::Nothing]);
+    assert_eq!(decisions(&mut table), [Verdict::Sealed]);
     table.take(piece(true, hello.len() as u32, b"\x17\x03\x03\0\x01!"));
     let harvest = table.harvest(3);
     assert_eq!(shown(&harvest), ["handshake - error 1"]);
@@ -277,7 +277,7 @@ fn sealed() -> Table {
     table.take(piece(false, 0, ANSWER));
     table.take(piece(true, HELLO.len() as u32, CIPHER));
     table.take(piece(false, ANSWER.len() as u32, CIPHER));
-    assert!(decisions(&mut table).contains(&Verdict::Nothing), "the rest is encrypted");
+    assert!(decisions(&mut table).contains(&Verdict::Sealed), "the rest is encrypted");
     assert_eq!(shown(&table.harvest(8)), ["handshake - ok 1"]);
     table
 }
@@ -312,7 +312,7 @@ fn plaintext_of_a_connection_that_was_joined_late() {
         table.take(open(role, false));
         table.take(piece(true, 700, b"\x17\x03\x03\0\x35 of which nothing can be told"));
         table.take(plain(ID, 5, true, 0, GET));
-        assert!(decisions(&mut table).contains(&Verdict::Nothing), "it is encrypted");
+        assert!(decisions(&mut table).contains(&Verdict::Sealed), "it is encrypted");
         table.take(plain(ID, 5, false, 0, NIL));
         table.take(piece(true, 800, b"\x17\x03\x03\0\x35 on its way already"));
         let harvest = table.harvest(10);
@@ -368,4 +368,18 @@ fn plaintext_of_nobody_is_lost_and_said_so() {
     table.take(plain(ID, 1, true, 0, GET));
     assert_eq!(decisions(&mut table), [Verdict::Again]);
     assert!(table.harvest(10).losses.contains(&("not_known_bytes", GET.len() as u64)));
+}
+
+#[test]
+fn what_is_encrypted_is_weighed() {
+    let mut table = sealed();
+    table.take(Record::Passed { id: ID, bytes: 500 });
+    assert_eq!(table.harvest(10).pages[0].covered.encrypted, 500, "nobody says what it is");
+    // A library is asked from here on: what passed beyond its plaintext is TLS.
+    table.take(plain(ID, 10, true, 0, GET));
+    table.take(plain(ID, 10, false, 0, NIL));
+    let plaintext = (GET.len() + NIL.len()) as u64;
+    table.take(Record::Passed { id: ID, bytes: plaintext + 44 });
+    let covered = table.harvest(11).pages[0].covered;
+    assert_eq!((covered.parsed, covered.encrypted), (plaintext + 44, 0));
 }

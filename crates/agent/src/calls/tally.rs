@@ -62,6 +62,8 @@ pub(crate) struct Covered {
     pub(crate) unparsed: u64,
     /// Never seen, not copied, or thrown away for want of room.
     pub(crate) unseen: u64,
+    /// Inside of TLS, where no library could be asked.
+    pub(crate) encrypted: u64,
 }
 
 impl Covered {
@@ -69,6 +71,7 @@ impl Covered {
         self.parsed += more.parsed;
         self.unparsed += more.unparsed;
         self.unseen += more.unseen;
+        self.encrypted += more.encrypted;
     }
 }
 

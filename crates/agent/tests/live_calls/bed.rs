@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -112,6 +112,38 @@ impl Bed {
         Process(command.spawn().unwrap())
     }
 
+    /// A program in the namespace, but not in the group.
+    fn outsider(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.netns.0, program]).args(args);
+        command
+    }
+
+    /// Starts a program that nobody observes.
+    pub(crate) fn start_unseen(&self, program: &str, args: &[&str]) -> Process {
+        let log = File::create(self.dir.path().join("server.log")).unwrap();
+        let mut command = self.outsider(program, args);
+        command.stdin(Stdio::null()).stderr(log.try_clone().unwrap()).stdout(log);
+        Process(command.spawn().unwrap())
+    }
+
+    /// Runs a program that nobody observes to its end; returns what it printed.
+    pub(crate) fn run_unseen(&self, program: &str, args: &[&str]) -> String {
+        let out = self.outsider(program, args).stdin(Stdio::null()).output().unwrap();
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(out.status.success(), "{program} {args:?}: {text}");
+        text
+    }
+
+    /// Starts a program in the group that goes on reading what it is told.
+    pub(crate) fn talk(&self, program: &str, args: &[&str]) -> (Process, ChildStdin) {
+        let mut command = self.command(program, args);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let stdin = child.stdin.take().unwrap();
+        (Process(child), stdin)
+    }
+
     /// What the last program that was [started](Self::start) wrote.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("server.log")).unwrap()
@@ -211,6 +243,16 @@ impl Bed {
     }
 }
 
+/// CPU time of a process, and of the children that it has reaped, nanoseconds.
+pub(crate) fn cpu(process: &str) -> (u64, u64) {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let words: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks = |from: usize| words[from..from + 2].iter().map(|w| w.parse::<u64>().unwrap()).sum();
+    let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second();
+    let (own, reaped): (u64, u64) = (ticks(11), ticks(13));
+    (own * tick, reaped * tick)
+}
+
 fn wait(mut condition: impl FnMut() -> bool) -> bool {
     let until = Instant::now() + READY;
     while Instant::now() < until {
@@ -224,6 +266,16 @@ fn wait(mut condition: impl FnMut() -> bool) -> bool {
 
 /// A process that is ended and reaped when dropped.
 pub(crate) struct Process(Child);
+
+impl Process {
+    /// CPU time that it and its children have used, nanoseconds.
+    pub(crate) fn cpu(&self) -> u64 {
+        let id = self.0.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        let children = children.split_whitespace().map(|child| child.parse().unwrap());
+        std::iter::once(id).chain(children).map(|id| cpu(&id.to_string()).0).sum()
+    }
+}
 
 impl Drop for Process {
     fn drop(&mut self) {

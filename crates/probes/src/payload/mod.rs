@@ -22,7 +22,7 @@ use crate::{Attached, Error, Off, Pod, Result, attach_all, from_bytes, load_tole
 use bell::Bell;
 pub use record::{Datagram, Ends, Open, Piece, Plain, Record, Role};
 use skeleton::types::{
-    payload_close, payload_datagram, payload_open, payload_piece, payload_plain,
+    payload_close, payload_datagram, payload_open, payload_passed, payload_piece, payload_plain,
 };
 
 mod skeleton {
@@ -40,6 +40,8 @@ unsafe impl Pod for payload_close {}
 unsafe impl Pod for payload_datagram {}
 // SAFETY: as above.
 unsafe impl Pod for payload_plain {}
+// SAFETY: as above.
+unsafe impl Pod for payload_passed {}
 
 /// Reasons of `enum payload_loss`, in its order. What they count is part of the name.
 pub const LOSSES: [&str; 7] = [
@@ -63,6 +65,8 @@ pub enum Verdict {
     Http1,
     /// Nothing any more.
     Nothing,
+    /// How much it carries, now and then: it is encrypted.
+    Sealed,
     /// That it is opened again, from the middle: what was known of it is forgotten.
     Again,
 }
@@ -75,7 +79,8 @@ impl Verdict {
             Self::Glance => 2,
             Self::Http1 => 3,
             Self::Nothing => 4,
-            Self::Again => 5,
+            Self::Sealed => 5,
+            Self::Again => 6,
         }
     }
 }

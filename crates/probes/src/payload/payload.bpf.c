@@ -127,6 +127,19 @@ static __always_inline void obey(struct connection *c)
 		forget(c);
 }
 
+/* Of what is encrypted only the amount is told. */
+static __always_inline void weigh(struct connection *c, struct packet *p)
+{
+	u64 now = bpf_ktime_get_ns();
+
+	__sync_fetch_and_add(&c->passed, p->length);
+	if (now - c->glanced < WEIGH_EVERY)
+		return;
+	c->glanced = now;
+	tell_passed(c, now);
+	obey(c);
+}
+
 /* Keeps HTTP/1 from being copied, and notices when a connection leaves it. */
 static __always_inline void watch_http1(struct __sk_buff *skb, struct connection *c, struct packet *p)
 {
@@ -191,6 +204,10 @@ static __always_inline int segment(struct __sk_buff *skb, bool outbound)
 		c = meet(skb, &p, outbound);
 	if (!c || c->verdict == PAYLOAD_NOTHING)
 		return 1;
+	if (c->verdict == PAYLOAD_SEALED) {
+		weigh(c, &p);
+		return 1;
+	}
 	if (c->verdict != PAYLOAD_HTTP1) /* of which user space knows nothing to say */
 		obey(c);
 	if (c->verdict == PAYLOAD_UNDECIDED || c->verdict == PAYLOAD_HTTP1)
@@ -237,6 +254,8 @@ int BPF_PROG(payload_destroy, struct sock *sk)
 		return 0;
 	id = c->id;
 	bpf_map_delete_elem(&verdicts, &id);
+	if (c->passed)
+		tell_passed(c, bpf_ktime_get_ns());
 	tell_close(id);
 	return 0;
 }

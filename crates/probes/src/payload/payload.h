@@ -15,6 +15,7 @@ enum payload_kind {
 	PAYLOAD_CLOSE,
 	PAYLOAD_DATAGRAM,
 	PAYLOAD_PLAIN,
+	PAYLOAD_PASSED,
 };
 
 /* What user space wants of a connection. */
@@ -24,6 +25,7 @@ enum payload_verdict {
 	PAYLOAD_GLANCE,	   /* the beginning of a segment, now and then */
 	PAYLOAD_HTTP1,	   /* nothing until HTTP/1 is left: the http programs count it */
 	PAYLOAD_NOTHING,   /* nothing any more */
+	PAYLOAD_SEALED,	   /* how much, now and then: it is encrypted */
 	PAYLOAD_AGAIN,	   /* tell the connection again: user space forgot it */
 };
 
@@ -91,6 +93,15 @@ struct payload_plain {
 	__u32 copied;
 	__u8 outbound;
 	__u8 pad[7];
+};
+
+/* What an encrypted connection has carried since this was last told, both ways. */
+struct payload_passed {
+	__u32 kind;
+	__u32 pad;
+	__u64 id;
+	__u64 time;
+	__u64 bytes;
 };
 
 /* A connection is gone. */

@@ -4,7 +4,8 @@ use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::skeleton::types::{
-    payload_close, payload_datagram, payload_ends, payload_open, payload_piece, payload_plain,
+    payload_close, payload_datagram, payload_ends, payload_open, payload_passed, payload_piece,
+    payload_plain,
 };
 use crate::{Pod, from_bytes};
 
@@ -116,6 +117,13 @@ pub enum Record<'a> {
     Datagram(Datagram<'a>),
     /// It said something inside of TLS.
     Plain(Plain<'a>),
+    /// An encrypted connection has carried something.
+    Passed {
+        /// The connection.
+        id: u64,
+        /// Bytes since this was last told, both ways.
+        bytes: u64,
+    },
 }
 
 /// Reads a record; `None` for one that no program of ours writes.
@@ -163,6 +171,10 @@ pub(super) fn read(bytes: &[u8]) -> Option<Record<'_>> {
                     fin: false,
                 },
             }))
+        }
+        5 => {
+            let raw = from_bytes::<payload_passed>(bytes)?;
+            Some(Record::Passed { id: raw.id, bytes: raw.bytes })
         }
         _ => None,
     }

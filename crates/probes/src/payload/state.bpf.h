@@ -15,9 +15,11 @@ const volatile struct payload_piece piece_layout = {};
 const volatile struct payload_close close_layout = {};
 const volatile struct payload_datagram datagram_layout = {};
 const volatile struct payload_plain plain_layout = {};
+const volatile struct payload_passed passed_layout = {};
 
 #define GLANCE_BYTES 256
 #define GLANCE_EVERY 100000000 /* ns */
+#define WEIGH_EVERY 1000000000 /* ns */
 
 struct direction {
 	u32 base; /* sequence number of its first byte */
@@ -27,6 +29,7 @@ struct direction {
 struct connection {
 	u64 id;
 	u64 glanced; /* ns */
+	u64 passed;  /* bytes, while sealed, not told yet */
 	u32 copied;  /* bytes, while undecided */
 	u8 verdict;
 	u8 told;     /* user space knows of it */

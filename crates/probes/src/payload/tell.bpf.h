@@ -84,6 +84,21 @@ static __noinline bool tell_piece(struct __sk_buff *skb, struct payload_piece *p
 	return false;
 }
 
+/* Tells how much has passed, as far as that is possible. */
+static __always_inline void tell_passed(struct connection *c, u64 now)
+{
+	struct payload_passed *out = bpf_ringbuf_reserve(&records, sizeof(*out), 0);
+
+	if (!out)
+		return; /* next time */
+	out->kind = PAYLOAD_PASSED;
+	out->pad = 0;
+	out->id = c->id;
+	out->time = now;
+	out->bytes = __sync_lock_test_and_set(&c->passed, 0);
+	bpf_ringbuf_submit(out, bell(sizeof(*out)));
+}
+
 static __always_inline void tell_close(u64 id)
 {
 	struct payload_close *out = bpf_ringbuf_reserve(&records, sizeof(*out), 0);

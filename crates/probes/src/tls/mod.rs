@@ -28,7 +28,7 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
 
 use crate::payload::Verdict;
 use crate::{Error, Off, Result, from_bytes, load_tolerant};
-use processes::{FileId, Mapped, is_root, mapped, members};
+use processes::{FileId, Mapped, everybody, is_root, mapped, members};
 use targets::Targets;
 
 mod skeleton {
@@ -177,10 +177,12 @@ impl TlsCollector {
     /// half a second, a second, and so on up to a minute.
     pub fn scan(&mut self) {
         let mut present = BTreeSet::new();
-        for group in &self.groups {
-            members(group, &mut present);
+        let all = self.groups.iter().any(|group| is_root(group));
+        if all {
+            everybody(&mut present);
+        } else {
+            self.groups.iter().for_each(|group| members(group, &mut present));
         }
-        let everybody = self.groups.iter().any(|group| is_root(group));
         let gone: Vec<u32> =
             self.processes.keys().filter(|pid| !present.contains(pid)).copied().collect();
         for process in gone {
@@ -196,7 +198,7 @@ impl TlsCollector {
             if known.due <= now {
                 known.due = now + known.pause;
                 known.pause = (known.pause * 2).min(PAUSES.1);
-                self.look(process, everybody);
+                self.look(process, all);
             }
         }
         self.join();
@@ -249,7 +251,7 @@ impl TlsCollector {
     }
 
     /// Looks at what a process runs now.
-    fn look(&mut self, process: u32, everybody: bool) {
+    fn look(&mut self, process: u32, all: bool) {
         let files = mapped(process);
         let running: BTreeSet<&FileId> = files.iter().map(|file| &file.id).collect();
         let Some(known) = self.processes.get(&process) else { return };
@@ -259,11 +261,11 @@ impl TlsCollector {
             self.drop_use(process, id);
         }
         for file in &files {
-            self.use_file(process, file, everybody);
+            self.use_file(process, file, all);
         }
     }
 
-    fn use_file(&mut self, process: u32, file: &Mapped, everybody: bool) {
+    fn use_file(&mut self, process: u32, file: &Mapped, all: bool) {
         let Some(targets) = self.targets(file) else { return };
         if let Some(why) = &targets.why_not {
             self.refuse(process, file, why);
@@ -271,7 +273,7 @@ impl TlsCollector {
         if targets.is_empty() {
             return;
         }
-        let key = (file.id.clone(), (!everybody).then_some(process));
+        let key = (file.id.clone(), (!all).then_some(process));
         if let Some(attachment) = self.attached.get_mut(&key) {
             attachment.users.insert(process);
         } else {

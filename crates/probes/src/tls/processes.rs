@@ -28,6 +28,12 @@ impl Mapped {
     }
 }
 
+/// Adds all processes.
+pub(super) fn everybody(out: &mut BTreeSet<u32>) {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    out.extend(entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()));
+}
+
 /// Adds the processes of a control group and of all below it.
 pub(super) fn members(group: &Path, out: &mut BTreeSet<u32>) {
     if let Ok(text) = fs::read_to_string(group.join("cgroup.procs")) {

@@ -12,10 +12,12 @@ pub struct Capture {
     pub socket_bytes: u64,
     /// In messages that were understood.
     pub parsed_bytes: u64,
-    /// Seen, but in no message that is known (TLS, say).
+    /// Seen, but in no message that is known.
     pub unknown_bytes: u64,
     /// Never seen, not copied, or thrown away for want of room.
     pub unseen_bytes: u64,
+    /// Inside of TLS whose library has no symbols, or could not be asked.
+    pub encrypted_bytes: u64,
     /// Parsed over socket bytes, at most 1; `null` without socket bytes.
     pub ratio: Option<f64>,
 }
@@ -27,6 +29,7 @@ impl Capture {
         self.parsed_bytes += other.parsed_bytes;
         self.unknown_bytes += other.unknown_bytes;
         self.unseen_bytes += other.unseen_bytes;
+        self.encrypted_bytes += other.encrypted_bytes;
     }
 
     /// The same with its ratio.
@@ -65,6 +68,7 @@ pub(super) fn captures(world: &World, span: Span) -> BTreeMap<EntityId, Capture>
         capture.parsed_bytes += bytes("state=parsed");
         capture.unknown_bytes = bytes("state=unknown");
         capture.unseen_bytes = bytes("state=unseen");
+        capture.encrypted_bytes = bytes("state=encrypted");
     }
     out
 }

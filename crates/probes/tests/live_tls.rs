@@ -1,0 +1,260 @@
+//! Plaintext of OpenSSL's own client and server, and the probes on them.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "groups/mod.rs"]
+mod groups;
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use groups::Group;
+use taproot_probes::payload::{Options, PayloadCollector, Record, Verdict};
+use taproot_probes::tls::TlsCollector;
+use taproot_testkit::{need_commands, need_root, skip};
+
+/// How long something is waited for.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn wait(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < until, "{what}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// A program that is ended when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    fn write(&mut self, text: &str) {
+        self.0.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+}
+
+/// Bytes of code that the process runs otherwise than its library has them.
+fn patched(process: u32) -> usize {
+    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    let memory = File::open(format!("/proc/{process}/mem")).unwrap();
+    let code = maps.lines().filter(|line| line.contains("/libssl") && line.contains(" r-xp "));
+    code.map(|line| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
+        let (start, end) = words[0].split_once('-').unwrap();
+        let mut runs = vec![0; (hex(end) - hex(start)) as usize];
+        memory.read_exact_at(&mut runs, hex(start)).unwrap();
+        let mut has = vec![0; runs.len()];
+        let read = File::open(words[5]).unwrap().read_at(&mut has, hex(words[2])).unwrap();
+        runs[..read].iter().zip(&has).filter(|(a, b)| a != b).count()
+    })
+    .sum()
+}
+
+/// What was told: connections that were opened, and plaintext by connection.
+#[derive(Default)]
+struct Told {
+    opened: Vec<u64>,
+    plain: Vec<(u64, bool, u32, Vec<u8>)>,
+}
+
+/// A server that sends lines back reversed, out of scope, and a client of it in a group.
+struct Bed {
+    group: Group,
+    server: Running,
+    client: Running,
+    payload: PayloadCollector,
+    tls: TlsCollector,
+    told: Rc<RefCell<Told>>,
+    _dir: tempfile::TempDir,
+}
+
+fn serve(dir: &Path) -> (Running, u16) {
+    let (key, cert) = (dir.join("key.pem"), dir.join("cert.pem"));
+    let make = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=shop.test";
+    let mut openssl = Command::new("openssl");
+    openssl.args(make.split(' ')).arg("-keyout").arg(&key).arg("-out").arg(&cert);
+    assert!(openssl.stderr(Stdio::null()).status().unwrap().success());
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut openssl = Command::new("openssl");
+    openssl.args(["s_server", "-rev", "-accept", &format!("127.0.0.1:{port}")]);
+    openssl.arg("-key").arg(&key).arg("-cert").arg(&cert);
+    openssl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let server = Running(openssl.spawn().unwrap());
+    wait("the server listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+    (server, port)
+}
+
+fn connect(group: &Path, port: u16) -> Running {
+    let join = "echo $$ > \"$1/cgroup.procs\" && exec openssl s_client -quiet -connect $2";
+    let mut shell = Command::new("sh");
+    shell.args(["-c", join, "sh"]).arg(group).arg(format!("127.0.0.1:{port}"));
+    shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    Running(shell.spawn().unwrap())
+}
+
+impl Bed {
+    fn new(name: &str) -> Result<Self, String> {
+        let group = Group::new(name)?;
+        let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let told = Rc::new(RefCell::new(Told::default()));
+        let into = Rc::clone(&told);
+        let payload = PayloadCollector::start(&Options::default(), move |record| {
+            let mut told = into.borrow_mut();
+            match record {
+                Record::Open(open) => told.opened.push(open.id),
+                Record::Plain(plain) => {
+                    let piece = &plain.piece;
+                    let bytes = piece.bytes.to_vec();
+                    told.plain.push((piece.id, piece.outbound, piece.offset, bytes));
+                }
+                _ => {}
+            }
+        })
+        .map_err(|error| error.to_string())?;
+        let tls = TlsCollector::start(&payload.records().unwrap()).unwrap();
+        let (server, port) = serve(dir.path());
+        let client = connect(group.paths.unified.as_ref().unwrap(), port);
+        let mut bed = Self { group, server, client, payload, tls, told, _dir: dir };
+        let group = bed.path();
+        bed.payload.watch(&group).unwrap();
+        bed.tls.watch(&group);
+        bed.attached();
+        Ok(bed)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.group.paths.unified.clone().unwrap()
+    }
+
+    /// Looks until the client's library is attached to.
+    fn attached(&mut self) {
+        let (tls, client) = (&mut self.tls, self.client.id());
+        wait("the client's library is attached to", || {
+            tls.scan();
+            !tls.libraries().is_empty() && patched(client) > 0
+        });
+    }
+
+    /// The plaintext of the only connection, both ways, once there is so much of it.
+    fn plain(&self, sent: usize, received: usize) -> [Vec<u8>; 2] {
+        let mut out = [Vec::new(), Vec::new()];
+        wait("plaintext is told", || {
+            while self.payload.consume(1000).unwrap() > 0 {}
+            let told = self.told.borrow();
+            out = [Vec::new(), Vec::new()];
+            for (id, outbound, offset, bytes) in &told.plain {
+                assert!(told.opened.contains(id), "it is a connection that was told");
+                let stream = &mut out[usize::from(!outbound)];
+                assert_eq!(*offset as usize, stream.len(), "pieces follow each other");
+                stream.extend(bytes);
+            }
+            out[0].len() >= sent && out[1].len() >= received
+        });
+        out
+    }
+}
+
+macro_rules! bed {
+    ($name:expr) => {
+        match Bed::new($name) {
+            Ok(bed) => bed,
+            Err(why) => skip!("{why}"),
+        }
+    };
+}
+
+#[test]
+fn a_client_is_told_under_its_connection_and_the_server_is_left_alone() {
+    need_root!();
+    need_commands!("openssl", "sh");
+    let mut bed = bed!("tls-told");
+    assert_eq!(patched(bed.server.id()), 0, "it is not in scope");
+    bed.client.write("one\n");
+    assert_eq!(bed.plain(4, 4), [b"one\n".to_vec(), b"eno\n".to_vec()]);
+    bed.client.write("another\n");
+    assert_eq!(bed.plain(12, 12), [b"one\nanother\n".to_vec(), b"eno\nrehtona\n".to_vec()]);
+    let [library] = &bed.tls.libraries()[..] else { panic!("one library") };
+    assert!(library.path.contains("libssl") && library.processes == 1, "{library:?}");
+    assert_eq!(bed.tls.losses().unwrap(), []);
+    // What an older kernel lacks has a stand-in, and nothing else may be missing.
+    let spare = |program: &str| {
+        program.ends_with("_many") || ["tls_sent", "tls_received"].contains(&program)
+    };
+    let missing: Vec<_> = bed.tls.off().iter().filter(|off| !spare(&off.program)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn what_leaves_the_scope_is_let_go_and_goes_on() {
+    need_root!();
+    need_commands!("openssl", "sh");
+    let mut bed = bed!("tls-left");
+    bed.client.write("one\n");
+    bed.plain(4, 4);
+    let group = bed.path();
+    bed.tls.unwatch(&group);
+    bed.tls.scan();
+    assert!(bed.tls.libraries().is_empty());
+    wait("no probe is left", || patched(bed.client.id()) == 0);
+    bed.client.write("unseen\n");
+    sleep(Duration::from_millis(300));
+    assert_eq!(bed.plain(4, 4)[0], b"one\n", "nobody looked");
+    // And back again, in the middle of the connection: another stream from here on.
+    bed.tls.watch(&group);
+    bed.attached();
+    bed.told.borrow_mut().plain.clear();
+    bed.client.write("again\n");
+    wait("it is told again", || {
+        while bed.payload.consume(1000).unwrap() > 0 {}
+        bed.told.borrow().plain.iter().any(|(.., bytes)| bytes == b"again\n")
+    });
+    drop(std::mem::replace(&mut bed.client, Running(Command::new("true").spawn().unwrap())));
+    wait("the last user takes the probes along", || {
+        bed.tls.scan();
+        bed.tls.libraries().is_empty()
+    });
+}
+
+#[test]
+fn plaintext_that_nobody_wants_is_not_told() {
+    need_root!();
+    need_commands!("openssl", "sh");
+    let mut bed = bed!("tls-verdict");
+    bed.client.write("one\n");
+    bed.plain(4, 4);
+    let id = bed.told.borrow().plain[0].0;
+    let verdicts = bed.tls.verdicts().unwrap();
+    verdicts.decide(id, Verdict::Nothing).unwrap();
+    bed.client.write("two\n");
+    sleep(Duration::from_millis(300));
+    assert_eq!(bed.plain(4, 4)[0], b"one\n");
+    verdicts.forget(id);
+    bed.client.write("three\n");
+    wait("it is wanted again", || {
+        while bed.payload.consume(1000).unwrap() > 0 {}
+        // After what was not told there is a hole.
+        bed.told.borrow().plain.iter().any(|(_, sent, at, _)| *sent && *at == 8)
+    });
+}
