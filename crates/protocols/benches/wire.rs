@@ -8,7 +8,10 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use taproot_protocols::amqp::Amqp;
+use taproot_protocols::cql::Cql;
 use taproot_protocols::dns::Dns;
+use taproot_protocols::dubbo::Dubbo;
 use taproot_protocols::http2::Http2;
 use taproot_protocols::kafka::Kafka;
 use taproot_protocols::memcached::Memcached;
@@ -20,6 +23,7 @@ use taproot_protocols::postgres::Postgres;
 use taproot_protocols::redis::Redis;
 use taproot_protocols::sql::{Dialect, normalise};
 use taproot_protocols::stream::Limits;
+use taproot_protocols::websocket::WebSocket;
 use taproot_protocols::{Call, Connection, Piece, Protocol, Side};
 
 const EXCHANGES: usize = 100_000;
@@ -39,6 +43,8 @@ struct Case {
     request: Vec<u8>,
     answer: Vec<u8>,
     depth: usize,
+    /// Calls of one exchange: one, or each side's message where none answers the other.
+    calls: usize,
     number: fn(&mut [u8], u32),
 }
 
@@ -46,7 +52,7 @@ fn keep(_: &mut [u8], _: u32) {}
 
 fn case(name: &'static str, request: &[u8], answer: &[u8]) -> Case {
     let (request, answer) = (request.to_vec(), answer.to_vec());
-    Case { name, hello: Vec::new(), request, answer, depth: 1, number: keep }
+    Case { name, hello: Vec::new(), request, answer, depth: 1, calls: 1, number: keep }
 }
 
 fn run<P: Protocol<Record = Call> + Default>(case: &Case) -> f64 {
@@ -70,7 +76,7 @@ fn run<P: Protocol<Record = Call> + Default>(case: &Case) -> f64 {
         (case.number)(&mut answer, number);
         push(Side::Client, &request, &mut records);
         push(Side::Server, &answer, &mut records);
-        assert_eq!(records.len(), case.depth, "{}: every exchange is seen", case.name);
+        assert_eq!(records.len(), case.depth * case.calls, "{}: every exchange is seen", case.name);
         black_box(&records);
     }
     cpu() - started
@@ -188,6 +194,49 @@ fn dns() -> Case {
     case("DNS over TCP", &message(&[1, 0], 0, b""), &message(&[0x81, 0x80], 1, record))
 }
 
+fn amqp() -> Case {
+    let method = |class: u8, method: u8, arguments: &[u8]| {
+        let payload = [&[0, class, 0, method], arguments].concat();
+        [&b"\x01\0\x01"[..], &(payload.len() as u32).to_be_bytes(), &payload, b"\xce"].concat()
+    };
+    let mut case = case("AMQP get", &method(60, 70, b"\0\0\x05stock\0"), &method(60, 72, b"\0"));
+    case.hello = vec![(Side::Client, b"AMQP\x00\x00\x09\x01".to_vec())];
+    case
+}
+
+fn cql() -> Case {
+    let envelope = |version: u8, opcode: u8, body: &[u8]| {
+        let length = (body.len() as u32).to_be_bytes();
+        [&[version, 0, 0, 0, opcode][..], &length, body].concat()
+    };
+    let text = "SELECT total FROM shop.orders WHERE id = 17";
+    let query = [&(text.len() as u32).to_be_bytes()[..], text.as_bytes(), b"\0\x01\0"].concat();
+    let rows = [&[0, 0, 0, 2][..], &[0; 60]].concat();
+    let mut case = case("Cassandra query", &envelope(4, 7, &query), &envelope(0x84, 8, &rows));
+    case.number =
+        |bytes, number| bytes[2..4].copy_from_slice(&(number as u16 & 0x7fff).to_be_bytes());
+    case
+}
+
+fn dubbo() -> Case {
+    let message = |flags: u8, status: u8, body: &[u8]| {
+        let length = (body.len() as u32).to_be_bytes();
+        [&[0xda, 0xbb, flags, status][..], &[0; 8], &length, body].concat()
+    };
+    let call = b"\x052.0.2\x09shop.Cart\x050.0.0\x03add\x12Ljava/lang/String;\x06secret";
+    let mut case = case("Dubbo call", &message(0xc2, 0, call), &message(2, 20, b"\x94ok"));
+    case.number = |bytes, number| bytes[8..12].copy_from_slice(&number.to_be_bytes());
+    case
+}
+
+/// A message of each side; the client's is masked.
+fn websocket() -> Case {
+    let asked = [&[0x81, 0x80 | 0x14, 0, 0, 0, 0][..], &[b'q'; 20]].concat();
+    let mut case = case("WebSocket messages", &asked, &[&[0x81, 60][..], &[b'a'; 60]].concat());
+    case.calls = 2;
+    case
+}
+
 fn redis(depth: usize, name: &'static str) -> Case {
     let mut case = case(name, b"*2\r\n$3\r\nGET\r\n$7\r\nuser:17\r\n", b"$5\r\nhello\r\n");
     case.depth = depth;
@@ -215,6 +264,10 @@ fn main() {
         b"PUB a.b _INBOX.a.1 2\r\nhi\r\n",
         b"MSG _INBOX.a.1 1 2\r\nhi\r\n",
     ));
+    show::<Amqp>(&amqp());
+    show::<Cql>(&cql());
+    show::<Dubbo>(&dubbo());
+    show::<WebSocket>(&websocket());
     let started = cpu();
     for _ in 0..EXCHANGES {
         black_box(normalise(black_box(STATEMENT.as_bytes()), Dialect::Postgres));
