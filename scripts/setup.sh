@@ -46,6 +46,7 @@ pods|/usr/lib/cni/bridge|containernetworking-plugins|their network
 tests|h2load|nghttp2-client|load of HTTP/2, plain and inside of TLS
 tests|openssl|openssl|certificates, and a client, of the tests inside of TLS
 tests|gnutls-cli|gnutls-bin|a client of GnuTLS to observe
+tests|go|golang-go|builds a server and a client of Go to observe
 '
 # Services that come with those packages and that we do not want running.
 SERVICES='nginx redis-server containerd'

@@ -116,12 +116,13 @@ impl Counter<'_> {
 }
 
 impl Sealed {
-    /// Whether a session that is known since then is seen from its first byte on.
-    fn is_whole(&self, since: u64) -> bool {
+    /// Whether a session whose process is observed since then is seen from its first
+    /// byte on. One that is met again is not.
+    fn is_whole(&self, watched: u64) -> bool {
         match self.handshake {
             Handshake::Unseen => false,
-            Handshake::Begun => true,
-            Handshake::Over(at) => since <= at,
+            Handshake::Begun => self.source.is_none(),
+            Handshake::Over(at) => self.source.is_none() && watched <= at,
         }
     }
 }
@@ -184,13 +185,16 @@ impl Seals {
                 return;
             }
             _ => {
+                let whole = sealed.is_whole(plain.watched);
+                if !whole && !plain.settled {
+                    return; // an answer to it may be read by somebody unseen
+                }
                 sealed.source = Some(source);
                 sealed.weight.ends = [0; 2];
                 let mut parties = sealed.parties.clone();
                 if piece.id != primary {
                     parties.local = parties.local.peer();
                 }
-                let whole = sealed.is_whole(plain.since);
                 let fresh = Box::new(Conversation::new(parties, whole, piece.time));
                 if let Some(before) = sealed.inside.replace(fresh) {
                     self.memory = self.memory.saturating_sub(before.memory());

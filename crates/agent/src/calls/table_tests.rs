@@ -266,7 +266,7 @@ const CIPHER: &[u8] = b"\x14\x03\x03\0\x01\x01";
 fn plain(id: u64, since: u64, outbound: bool, offset: u32, bytes: &[u8]) -> Record<'_> {
     let length = bytes.len() as u32;
     let piece = Piece { id, time: 9, outbound, offset, length, bytes, fin: false };
-    Record::Plain(Plain { since, piece })
+    Record::Plain(Plain { since, watched: since, settled: true, piece })
 }
 
 /// A client that has shaken hands.
@@ -368,6 +368,21 @@ fn plaintext_of_nobody_is_lost_and_said_so() {
     table.take(plain(ID, 1, true, 0, GET));
     assert_eq!(decisions(&mut table), [Verdict::Again]);
     assert!(table.harvest(10).losses.contains(&("not_known_bytes", GET.len() as u64)));
+}
+
+#[test]
+fn a_late_session_begins_when_its_reads_are_seen() {
+    let mut table = Table::default();
+    table.take(open(Socket::Client, false));
+    table.take(piece(true, 700, b"of which nothing can be told"));
+    let unsettled = |offset, bytes| match plain(ID, 5, true, offset, bytes) {
+        Record::Plain(plain) => Record::Plain(Plain { settled: false, ..plain }),
+        other => other,
+    };
+    table.take(unsettled(0, GET)); // somebody reads the answer who is not seen
+    table.take(plain(ID, 5, true, GET.len() as u32, PING));
+    table.take(plain(ID, 5, false, 0, b"+PONG\r\n"));
+    assert_eq!(shown(&table.harvest(10)), ["PING - ok 1"]);
 }
 
 #[test]

@@ -275,6 +275,12 @@ impl Process {
         let children = children.split_whitespace().map(|child| child.parse().unwrap());
         std::iter::once(id).chain(children).map(|id| cpu(&id.to_string()).0).sum()
     }
+
+    /// Waits until it has ended, and well.
+    pub(crate) fn wait(mut self) {
+        let status = self.0.wait().unwrap();
+        assert!(status.success(), "{status}");
+    }
 }
 
 impl Drop for Process {

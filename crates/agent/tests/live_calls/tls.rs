@@ -196,6 +196,68 @@ fn tls_of_gnutls_joined_late() {
     joined_late(new_bed!(), "gnutls-cli", &args);
 }
 
+/// Builds the program in Go, with its symbols or without.
+fn go(bed: &Bed, flags: &[&str]) -> String {
+    let d = bed.dir.path().display();
+    let (program, cache) = (format!("{d}/go"), format!("GOCACHE={d}/cache"));
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/live_calls/tls.go");
+    let build = ["-i", "PATH=/usr/bin:/bin:/usr/local/go/bin", "HOME=/nonexistent", &cache];
+    let args = [&build[..], &["go", "build", "-o", &program], flags, &[source]].concat();
+    bed.run_unseen("env", &args);
+    program
+}
+
+/// A server in Go with clients that nobody observes.
+fn go_server(mut bed: Bed, n: u64) -> Result<(), Unread> {
+    certify(&bed);
+    let d = bed.dir.path().display().to_string();
+    let program = go(&bed, &["-ldflags=-s -w"]);
+    let files = [format!("{d}/cert.pem"), format!("{d}/key.pem")];
+    let _server = bed.start(&program, &["serve", "127.0.0.1:8443", &files[0], &files[1]]);
+    bed.ready(8443);
+    until_seen(&mut bed, Role::Server, |bed| {
+        bed.run_unseen("curl", &["-sk", "--http1.1", "https://127.0.0.1:8443/small"]);
+    });
+    let url = "https://127.0.0.1:8443/large";
+    let count = n.to_string();
+    for (protocol, flag) in [(Protocol::Http2, "-m10"), (Protocol::Http, "--h1")] {
+        let text = bed.run_unseen("h2load", &["-n", &count, "-c", "8", flag, url]);
+        assert!(text.contains(&format!("{n} succeeded")), "{text}");
+        let counted = bed.read()?;
+        let ours = good(&counted, protocol, Role::Server, "/large");
+        assert_eq!(ours, n, "{protocol:?}; lost: {:?}", bed.losses());
+        let odd = counted.odd(protocol);
+        assert!(odd.is_empty(), "{odd:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn tls_of_a_stripped_server_in_go() {
+    need_root!();
+    need_commands!("go", "h2load", "curl", "openssl", "ip");
+    read_whole!(|bed| go_server(bed, many(10_000)));
+}
+
+#[test]
+fn tls_of_a_client_in_go() {
+    need_root!();
+    need_commands!("go", "nginx", "openssl", "ip");
+    let mut bed = new_bed!();
+    let program = go(&bed, &[]);
+    let _server = unseen_nginx(&bed);
+    let n = many(4_000);
+    let args = ["ask", "https://127.0.0.1:8443", &n.to_string()];
+    let (client, mut stdin) = bed.talk(&program, &args);
+    until_seen(&mut bed, Role::Client, |_| stdin.write_all(b"\n").unwrap());
+    drop(stdin);
+    client.wait();
+    let counted = bed.counted();
+    assert_eq!(logged(&bed, "GET /large HTTP/1.1"), n);
+    let ours = good(&counted, Protocol::Http, Role::Client, "/large");
+    assert_eq!(ours, n, "lost: {:?}", bed.losses());
+}
+
 /// What a request costs more when it is seen: CPU of server, client and agent, by
 /// everybody's own account.
 #[test]

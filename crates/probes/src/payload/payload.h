@@ -89,10 +89,12 @@ struct payload_plain {
 	__u64 id;	 /* socket cookie */
 	__u64 time;	 /* when it was written, or had been read; CLOCK_MONOTONIC, ns */
 	__u64 since;	 /* when the session was met; another one is another session */
+	__u64 watched;	 /* from when on its process is certainly observed */
 	__u32 length;
 	__u32 copied;
 	__u8 outbound;
-	__u8 pad[7];
+	__u8 settled;	 /* no read of it can have begun unseen */
+	__u8 pad[6];
 };
 
 /* What an encrypted connection has carried since this was last told, both ways. */

@@ -94,6 +94,11 @@ pub struct Datagram<'a> {
 pub struct Plain<'a> {
     /// When the session was met; another one is another session, from its own beginning.
     pub since: u64,
+    /// From when on its process is certainly observed: a handshake that ended later is
+    /// followed by nothing that was not seen.
+    pub watched: u64,
+    /// Whether no read of the session can have begun before it was observed.
+    pub settled: bool,
     /// What passed, by place in the session's own streams. The id is that of the
     /// connection; a write has the time of its beginning, a read that of its end.
     pub piece: Piece<'a>,
@@ -161,6 +166,8 @@ pub(super) fn read(bytes: &[u8]) -> Option<Record<'_>> {
             let (raw, rest) = split::<payload_plain>(bytes)?;
             Some(Record::Plain(Plain {
                 since: raw.since,
+                watched: raw.watched,
+                settled: raw.settled != 0,
                 piece: Piece {
                     id: raw.id,
                     time: raw.time,

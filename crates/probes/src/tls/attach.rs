@@ -3,12 +3,18 @@
 use std::path::Path;
 
 use libbpf_rs::{Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::golang;
 use super::skeleton::TlsProgs;
 use super::targets::{Site, Targets};
 
 type Result<T> = std::result::Result<T, libbpf_rs::Error>;
+
+/// How long attaching may take before somebody is certainly observed.
+const MARGIN: u64 = 500_000_000;
+/// Lowest bits of a cookie, which say what a function does: `TLS_OPERATION_BITS`.
+const OPERATION_BITS: u32 = 3;
 
 /// A program in its two forms: for many places, and for one.
 struct Pair<'a, 'p> {
@@ -21,6 +27,8 @@ struct Pair<'a, 'p> {
 struct Place<'a> {
     path: &'a Path,
     process: i32,
+    /// From when on it is certainly observed, as the programs have it in their cookies.
+    watched: u64,
 }
 
 /// Attaches to every place of `targets` in a file. What attaches is kept until the
@@ -31,7 +39,9 @@ pub(super) fn attach(
     process: i32,
     targets: &Targets,
 ) -> Result<Vec<Link>> {
-    let place = Place { path, process };
+    let now = clock_gettime(ClockId::Monotonic);
+    let now = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
+    let place = Place { path, process, watched: (now + MARGIN) << OPERATION_BITS };
     let mut links = Vec::new();
     if !targets.library.is_empty() {
         library(programs, &place, &targets.library, &mut links)?;
@@ -50,7 +60,7 @@ fn library(
     links: &mut Vec<Link>,
 ) -> Result<()> {
     let offsets: Vec<usize> = sites.iter().map(|site| site.offset).collect();
-    let cookies: Vec<u64> = sites.iter().map(|site| site.cookie).collect();
+    let cookies: Vec<u64> = sites.iter().map(|site| place.watched | site.cookie).collect();
     let leave = Pair { many: &programs.tls_leave_many, one: &programs.tls_leave, returning: true };
     let enter = Pair { many: &programs.tls_enter_many, one: &programs.tls_enter, returning: false };
     links.extend(leave.attach(place, &offsets, &cookies)?);
@@ -70,9 +80,10 @@ fn go(
         Pair { many: &programs.tls_go_read_many, one: &programs.tls_go_read, returning: false };
     let write =
         Pair { many: &programs.tls_go_write_many, one: &programs.tls_go_write, returning: false };
-    links.extend(end.attach(place, &sites.returns, &[])?);
-    links.extend(read.attach(place, &[sites.read], &[])?);
-    links.extend(write.attach(place, &[sites.write], &[])?);
+    let cookies = vec![place.watched; sites.returns.len().max(1)];
+    links.extend(end.attach(place, &sites.returns, &cookies)?);
+    links.extend(read.attach(place, &[sites.read], &cookies[..1])?);
+    links.extend(write.attach(place, &[sites.write], &cookies[..1])?);
     Ok(())
 }
 
@@ -99,9 +110,9 @@ impl Pair<'_, '_> {
         offsets: &[usize],
         cookies: &[u64],
     ) -> Result<Vec<Link>> {
-        let cookies = cookies.iter().copied().chain(std::iter::repeat(0));
-        let one = |(offset, cookie): (&usize, u64)| {
-            let options = UprobeOpts { cookie, retprobe: self.returning, ..UprobeOpts::default() };
+        let one = |(offset, cookie): (&usize, &u64)| {
+            let options =
+                UprobeOpts { cookie: *cookie, retprobe: self.returning, ..UprobeOpts::default() };
             self.one.attach_uprobe_with_opts(place.process, place.path, *offset, options)
         };
         offsets.iter().zip(cookies).map(one).collect()

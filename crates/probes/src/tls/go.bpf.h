@@ -66,19 +66,30 @@ static __always_inline u64 go_socket(u64 connection)
 	return 0;
 }
 
-/* An object that was freed may come again as another connection: it is looked up at
- * every call. */
-static __always_inline void go_tell(u64 connection, u64 buffer, u64 length, bool sent)
+/* The session of a connection. An object that was freed may come again as another
+ * connection: it is looked up at every call. One that was known and has no socket any
+ * more is closed, and what is written to it goes nowhere. */
+static __always_inline struct session *go_session(struct pt_regs *ctx, u64 connection, u64 length)
 {
-	u64 time = bpf_ktime_get_ns();
-	struct session *s = session_on(connection, go_socket(connection), time);
+	u64 watched = bpf_get_attach_cookie(ctx) >> TLS_OPERATION_BITS;
+	u64 socket = go_socket(connection);
+
+	if (socket)
+		return session_on(connection, socket, bpf_ktime_get_ns(), watched);
+	if (!session_on(connection, 0, 0, 0))
+		lose(TLS_LOST_UNJOINED, length);
+	return NULL;
+}
+
+static __always_inline void go_tell(struct pt_regs *ctx, u64 connection, u64 buffer, u64 length, bool sent)
+{
+	struct session *s;
 
 	if (length > 1 << 30)
 		return; /* no such call */
+	s = go_session(ctx, connection, length);
 	if (s)
-		tell(s, buffer, length, sent, time);
-	else
-		lose(TLS_LOST_UNJOINED, length);
+		tell(s, buffer, length, sent, bpf_ktime_get_ns());
 }
 
 /* Told before it is written: another goroutine may read the answer before this one
@@ -86,7 +97,7 @@ static __always_inline void go_tell(u64 connection, u64 buffer, u64 length, bool
 static __always_inline int go_writes(struct pt_regs *ctx)
 {
 	if (ctx->cx)
-		go_tell(ctx->ax, ctx->bx, ctx->cx, true);
+		go_tell(ctx, ctx->ax, ctx->bx, ctx->cx, true);
 	return 0;
 }
 
@@ -94,7 +105,11 @@ static __always_inline int go_reads_begin(struct pt_regs *ctx)
 {
 	struct go_key key = { ctx->r14, bpf_get_current_pid_tgid() >> 32 };
 	struct go_read read = { ctx->ax, ctx->bx };
+	struct session *s = go_session(ctx, ctx->ax, 0);
 
+	/* Another goroutine may have been reading since before this was observed. */
+	if (s)
+		s->settled = 1;
 	if (bpf_map_update_elem(&go_reads, &key, &read, BPF_ANY))
 		lose(TLS_LOST_CALLS, 1);
 	return 0;
@@ -111,7 +126,7 @@ static __always_inline int go_reads_end(struct pt_regs *ctx)
 	read = *found;
 	bpf_map_delete_elem(&go_reads, &key);
 	if ((s64)ctx->ax > 0)
-		go_tell(read.connection, read.buffer, ctx->ax, false);
+		go_tell(ctx, read.connection, read.buffer, ctx->ax, false);
 	return 0;
 }
 

@@ -88,16 +88,8 @@ static __always_inline u64 cookie_of(u32 fd)
 	return BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
 }
 
-/* The session of this process, if it is known. */
-static __always_inline struct session *known(u64 object)
-{
-	struct session_key key = { object, bpf_get_current_pid_tgid() >> 32 };
-
-	return bpf_map_lookup_elem(&sessions, &key);
-}
-
 /* The session, begun anew where it has come to another connection. */
-static __always_inline struct session *session_on(u64 object, u64 socket, u64 since)
+static __always_inline struct session *session_on(u64 object, u64 socket, u64 since, u64 watched)
 {
 	struct session_key key = { object, bpf_get_current_pid_tgid() >> 32 };
 	struct session *s = bpf_map_lookup_elem(&sessions, &key);
@@ -109,6 +101,7 @@ static __always_inline struct session *session_on(u64 object, u64 socket, u64 si
 		return NULL;
 	fresh.socket = socket;
 	fresh.since = since;
+	fresh.watched = watched;
 	if (bpf_map_update_elem(&sessions, &key, &fresh, BPF_ANY)) {
 		lose(TLS_LOST_SESSIONS, 1);
 		return NULL;

@@ -18,6 +18,7 @@ struct call {
 	u64 count_at; /* where the bytes are counted, by the calls that do not return them */
 	u64 began;   /* ns */
 	u64 socket;  /* cookie of the connection that was used in it */
+	u64 watched; /* ns */
 	s32 fd;	     /* that was used in it, where sockets do not tell; or -1 */
 	u32 operation;
 };
@@ -31,8 +32,11 @@ struct session_key {
 struct session {
 	u64 socket; /* cookie of its connection */
 	u64 since;  /* when the call began that first used it, ns */
+	u64 watched; /* from when on its process is certainly observed, ns */
 	u64 glanced;
 	u32 position[2]; /* bytes so far; 0: received, 1: sent */
+	u32 settled;	 /* no read of it can have begun unseen */
+	u32 pad;
 };
 
 /* By thread. The least recent go: a thread may end within a call. */

@@ -79,6 +79,8 @@ static __always_inline void tell(struct session *s, u64 from, u32 length, bool s
 	head.id = s->socket;
 	head.time = time;
 	head.since = s->since;
+	head.watched = s->watched;
+	head.settled = s->settled;
 	head.length = length;
 	head.copied = copied;
 	head.outbound = sent;

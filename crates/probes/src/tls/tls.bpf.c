@@ -35,7 +35,7 @@ static __always_inline bool is_nested(struct call *outer, struct call *inner)
 
 static __always_inline int enter(struct pt_regs *ctx)
 {
-	u64 thread = bpf_get_current_pid_tgid();
+	u64 thread = bpf_get_current_pid_tgid(), cookie = bpf_get_attach_cookie(ctx);
 	struct call *call = bpf_map_lookup_elem(&calls, &thread);
 	struct call fresh = {};
 
@@ -45,7 +45,8 @@ static __always_inline int enter(struct pt_regs *ctx)
 	fresh.count_at = ctx->cx;
 	fresh.began = bpf_ktime_get_ns();
 	fresh.fd = -1;
-	fresh.operation = bpf_get_attach_cookie(ctx);
+	fresh.operation = cookie & ((1 << TLS_OPERATION_BITS) - 1);
+	fresh.watched = cookie >> TLS_OPERATION_BITS;
 	if (call && is_nested(call, &fresh))
 		return 0;
 	if (call)
@@ -83,7 +84,9 @@ static __always_inline int leave(struct pt_regs *ctx)
 	socket = call->socket;
 	if (!socket && call->fd >= 0)
 		socket = cookie_of(call->fd);
-	s = session_on(call->session, socket, call->began);
+	s = session_on(call->session, socket, call->began, call->watched);
+	if (s)
+		s->settled = 1; /* a thread reads and writes by turns */
 	if (call->operation == TLS_OTHER)
 		return 0;
 	count = passed(ctx, call);

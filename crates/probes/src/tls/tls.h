@@ -3,7 +3,11 @@
 #ifndef TAPROOT_TLS_H
 #define TAPROOT_TLS_H
 
-/* What a function of a library in C does: the cookie of its probe. */
+/* A probe's cookie: from when on its process is certainly observed (ns), and in the
+ * lowest bits what the function does. */
+#define TLS_OPERATION_BITS 3
+
+/* What a function of a library in C does. */
 enum tls_operation {
 	TLS_READ,     /* (session, buffer, size): gives the bytes read */
 	TLS_WRITE,    /* (session, buffer, size): gives the bytes written */
