@@ -55,7 +55,8 @@ fn windows(times: &[i64], labels: &[(String, String)]) -> Option<Windows> {
     let place = |(from, to): &(String, String)| {
         let (from, to) = (time(from)?, time(to)?);
         let first = times.iter().position(|t| *t >= from)?;
-        Some((first, times.iter().rposition(|t| *t <= to)?))
+        let last = times.iter().rposition(|t| *t <= to)?;
+        (first <= last).then_some((first, last))
     };
     labels.iter().map(place).collect()
 }
@@ -102,7 +103,7 @@ impl Adapter for Nab {
             let times: Vec<i64> = points(folder, &case)?.iter().map(|p| p.0).collect();
             let labels = all.get(&case).map(Vec::as_slice).unwrap_or_default();
             let windows = windows(&times, labels);
-            let bad = || EvalError::content(&path, format!("a window of {case} has no time"));
+            let bad = || EvalError::content(&path, format!("a window of {case} has no point"));
             Ok((case.clone(), windows.ok_or_else(bad)?))
         };
         self.cases(folder)?.into_iter().map(truth).collect()
@@ -142,7 +143,10 @@ impl Adapter for Nab {
                 cases,
             };
             table.push(measure(ALL, profile.name, best.score, cases.len()));
-            table.push(measure(ALL, profile.threshold, best.threshold, cases.len()));
+            // Where silence is best there is no threshold.
+            if best.threshold.is_finite() {
+                table.push(measure(ALL, profile.threshold, best.threshold, cases.len()));
+            }
             let each = cases.iter().zip(&best.files);
             table.extend(each.map(|(case, value)| measure(&case.case, profile.name, *value, 1)));
         }
@@ -156,6 +160,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn silence_has_no_threshold() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("NAB/data/a")).unwrap();
+        let rows = "2014-01-01 00:00:00,1\n".repeat(9);
+        let data = folder.path().join("NAB");
+        std::fs::write(data.join("data/a/a.csv"), "timestamp,value\n".to_owned() + &rows).unwrap();
+        std::fs::write(data.join(LABELS), "{}").unwrap();
+        let (outcome, _) = crate::run("NAB", folder.path(), Mode::Blind).unwrap();
+        assert!(outcome.table.iter().all(|m| m.value.is_finite()), "{outcome:?}");
+    }
+
+    #[test]
     fn windows_are_places_of_points() {
         let at = |text: &str| time(text).unwrap();
         let times =
@@ -163,5 +179,7 @@ mod tests {
         let label = ("2014-01-01 00:05:00.000000".into(), "2014-01-01 00:10:00.000000".into());
         assert_eq!(windows(&times, &[label]), Some(vec![(1, 2)]));
         assert_eq!(windows(&times, &[("soon".into(), "later".into())]), None);
+        let between = ("2014-01-01 00:01:00".into(), "2014-01-01 00:04:00".into());
+        assert_eq!(windows(&times, &[between]), None, "no point lies in it");
     }
 }
