@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use taproot_agent::Scope;
 
 use crate::bench::{BenchArgs, BenchClientArgs};
+use crate::request_filter::RequestFilter;
 use crate::trace::TraceArgs;
 use crate::units;
 
@@ -32,9 +33,9 @@ pub(crate) enum Command {
     /// Who calls whom, how much, how fast, how badly.
     Map(ReadArgs),
     /// Instances with their golden signals and resources.
-    Top(ReadArgs),
-    /// Requests by route, and some in full.
-    Requests(ReadArgs),
+    Top(TopArgs),
+    /// Requests by route, live, or one a line as they come; with filters.
+    Requests(RequestsArgs),
     /// Connections: bytes, packets, loss, drops, round-trip times.
     Flows(ReadArgs),
     /// Record all signals into one file, for post-mortems, bug reports and tests.
@@ -170,6 +171,47 @@ pub(crate) struct ReadArgs {
     pub(crate) source: SourceArgs,
     #[command(flatten)]
     pub(crate) agent: AgentArgs,
+}
+
+/// What `top` sorts by, the most first; coverage the least first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SortBy {
+    /// Requests a second.
+    Rate,
+    /// Share of requests that failed.
+    Errors,
+    /// Median latency.
+    P50,
+    /// 99th percentile of latency.
+    P99,
+    /// Share of the traffic that was understood, least first.
+    Coverage,
+    /// CPUs used.
+    #[default]
+    Cpu,
+    /// Memory in use.
+    Memory,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// What to sort by.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) sort: SortBy,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RequestsArgs {
+    /// Print each request that is kept in full on a line of its own, until Ctrl-C: errors,
+    /// slow ones and a sample (the table without this counts every one).
+    #[arg(short, long, conflicts_with_all = ["watch", "store"])]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) filter: RequestFilter,
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
 }
 
 #[derive(Debug, Args)]

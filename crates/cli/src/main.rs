@@ -8,6 +8,7 @@ mod lab_recorder;
 mod lab_run;
 mod live;
 mod reading;
+mod request_filter;
 mod table;
 mod trace;
 mod trace_filter;
@@ -58,8 +59,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Run(args) => commands::run::run(&args),
         Command::Map(args) => commands::read::run(View::Map, &args),
-        Command::Top(args) => commands::read::run(View::Top, &args),
-        Command::Requests(args) => commands::read::run(View::Requests, &args),
+        Command::Top(args) => commands::read::run(View::Top(args.sort), &args.read),
+        Command::Requests(args) => commands::requests::run(&args),
         Command::Flows(args) => commands::read::run(View::Flows, &args),
         Command::Record(args) => commands::record::run(&args),
         Command::Diagnose(args) => commands::diagnose::run(&args),

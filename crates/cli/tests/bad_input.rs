@@ -24,6 +24,11 @@ fn flags_that_make_no_sense() {
     refused(&["lab", "run"], &["--all"]);
     refused(&["map", "--replay", "a", "--store", "b"], &["cannot be used with"]);
     refused(&["daignose"], &["diagnose"]);
+    refused(&["requests", "--status", "9xx"], &["5xx", ">=400"]);
+    refused(&["requests", "--latency", ">soon"], &["250ms"]);
+    refused(&["requests", "--follow", "--watch"], &["cannot be used with"]);
+    refused(&["top", "--sort", "size"], &["coverage"]);
+    refused(&["run", "--otlp-endpoint", "collector:4317"], &["http://HOST:4318"]);
 }
 
 #[test]

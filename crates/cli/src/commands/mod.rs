@@ -7,5 +7,6 @@ pub(crate) mod lab;
 pub(crate) mod logs;
 pub(crate) mod read;
 pub(crate) mod record;
+pub(crate) mod requests;
 pub(crate) mod run;
 pub(crate) mod shell;

@@ -8,23 +8,24 @@ use serde::Serialize;
 use taproot_diagnosis::Evidence;
 use taproot_model::Span;
 use taproot_world::World;
-use taproot_world::view::{Flows, Golden, Map, RequestRow, RequestsView, Top};
+use taproot_world::view::{Flows, Golden, Latency, Map, RequestsView, Top, TopRow};
 
-use crate::args::{Output, ReadArgs};
+use crate::args::{Output, ReadArgs, SortBy};
 use crate::live::{self, Live};
 use crate::reading;
+use crate::request_filter::RequestFilter;
 use crate::table::{Table, bytes, percent, seconds};
 
 /// Which view.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum View {
+pub(crate) enum View<'a> {
     Map,
-    Top,
-    Requests,
+    Top(SortBy),
+    Requests(&'a RequestFilter),
     Flows,
 }
 
-pub(crate) fn run(view: View, args: &ReadArgs) -> Result<ExitCode> {
+pub(crate) fn run(view: View<'_>, args: &ReadArgs) -> Result<ExitCode> {
     let Some(every) = args.watch else {
         let world = reading::world(&args.source, &args.agent)?;
         print!("{}", show(view, &world, Evidence::span(&world), args)?);
@@ -36,7 +37,7 @@ pub(crate) fn run(view: View, args: &ReadArgs) -> Result<ExitCode> {
     watch(view, args, every)
 }
 
-fn watch(view: View, args: &ReadArgs, every: Duration) -> Result<ExitCode> {
+fn watch(view: View<'_>, args: &ReadArgs, every: Duration) -> Result<ExitCode> {
     let interrupted = live::interrupt_flag()?;
     let live = Live::start(live::options(&args.agent)?, None)?;
     while !live::pause(every, &interrupted) {
@@ -55,7 +56,7 @@ fn watch(view: View, args: &ReadArgs, every: Duration) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(view: View, world: &World, span: Span, args: &ReadArgs) -> Result<String> {
+fn show(view: View<'_>, world: &World, span: Span, args: &ReadArgs) -> Result<String> {
     let keep = Filter::new(world, args)?;
     Ok(match view {
         View::Map => {
@@ -64,15 +65,18 @@ fn show(view: View, world: &World, span: Span, args: &ReadArgs) -> Result<String
             map.edges.retain(|e| keep.service(&e.client) || keep.service(&e.server));
             form(args.output, &map, map_table)?
         }
-        View::Top => {
+        View::Top(by) => {
             let mut top = Top::of(world, span);
             top.rows.retain(|r| keep.service(&r.service) && keep.pod(&r.instance));
+            sort(&mut top.rows, by);
             form(args.output, &top, top_table)?
         }
-        View::Requests => {
-            let mut view = RequestsView::of(world, span);
-            view.routes.retain(|r| keep.service(&r.client) || keep.service(&r.server));
-            view.exemplars.retain(|r| keep.pod(&r.client) || keep.pod(&r.server));
+        View::Requests(filter) => {
+            let mut view = RequestsView::between(world, span, |service, instance| {
+                keep.service(service) && keep.pod(instance)
+            });
+            view.routes.retain(|row| filter.keeps_route(row));
+            view.exemplars.retain(|row| filter.keeps(row));
             form(args.output, &view, requests_table)?
         }
         View::Flows => {
@@ -94,20 +98,46 @@ fn form<T: Serialize>(output: Output, view: &T, table: impl Fn(&T) -> String) ->
     })
 }
 
+/// The most first, of coverage the least; who has no such figure comes last.
+fn sort(rows: &mut [TopRow], by: SortBy) {
+    let golden =
+        |r: &TopRow, figure: fn(&Golden) -> Option<f64>| r.inbound.as_ref().and_then(figure);
+    let latency = |r: &TopRow, figure: fn(&Latency) -> f64| {
+        let golden = r.inbound.as_ref()?;
+        golden.server_latency.as_ref().or(golden.client_latency.as_ref()).map(figure)
+    };
+    let figure = |r: &TopRow| match by {
+        SortBy::Rate => golden(r, |g| Some(g.rate)),
+        SortBy::Errors => golden(r, |g| Some(g.error_ratio)),
+        SortBy::P50 => latency(r, |l| l.p50),
+        SortBy::P99 => latency(r, |l| l.p99),
+        SortBy::Coverage => r.coverage.map(|ratio| -ratio),
+        SortBy::Cpu => r.cpu,
+        SortBy::Memory => r.memory,
+    };
+    let key = |r: &TopRow| figure(r).unwrap_or(f64::NEG_INFINITY);
+    rows.sort_by(|a, b| key(b).total_cmp(&key(a)));
+}
+
 /// What the flags keep; a name that fits nothing is an error, not an empty table.
-struct Filter<'a> {
+pub(super) struct Filter<'a> {
     service: Option<&'a str>,
     namespace: Option<&'a str>,
     pod: Option<&'a str>,
 }
 
 impl<'a> Filter<'a> {
-    fn new(world: &World, args: &'a ReadArgs) -> Result<Self> {
-        let keep = Self {
+    /// What the flags say, whether or not anything fits.
+    pub(super) fn of(args: &'a ReadArgs) -> Self {
+        Self {
             service: args.service.as_deref(),
             namespace: args.namespace.as_deref(),
             pod: args.pod.as_deref(),
-        };
+        }
+    }
+
+    fn new(world: &World, args: &'a ReadArgs) -> Result<Self> {
+        let keep = Self::of(args);
         let known =
             |what: &str, asked: Option<&str>, names: Vec<String>, fits: &dyn Fn(&str) -> bool| {
                 if let Some(asked) = asked
@@ -125,13 +155,13 @@ impl<'a> Filter<'a> {
         Ok(keep)
     }
 
-    fn service(&self, name: &str) -> bool {
+    pub(super) fn service(&self, name: &str) -> bool {
         let (namespace, short) = name.split_once('/').unwrap_or(("", name));
         self.service.is_none_or(|s| s == name || s == short)
             && self.namespace.is_none_or(|n| n == namespace)
     }
 
-    fn pod(&self, instance: &str) -> bool {
+    pub(super) fn pod(&self, instance: &str) -> bool {
         self.pod.is_none_or(|p| p == instance || p.rsplit('/').next() == Some(instance))
     }
 }
@@ -233,8 +263,8 @@ fn top_table(top: &Top) -> String {
 }
 
 /// A word where the protocol gives one; most give none to what went well.
-fn status_cell(row: &RequestRow) -> String {
-    match (&row.code, row.status) {
+pub(super) fn status_cell(code: Option<&str>, status: Option<u16>) -> String {
+    match (code, status) {
         (Some(code), _) => code.to_string(),
         (None, None) => "unanswered".into(),
         (None, Some(0)) => "ok".into(),
@@ -247,7 +277,7 @@ fn requests_table(view: &RequestsView) -> String {
         ["FROM", "TO", "PROTOCOL", "METHOD", "ROUTE", "STATUS", "COUNT", "REQ/S", "P50", "P99"];
     let mut table = Table::new(&header);
     for r in &view.routes {
-        let status = status_cell(r);
+        let status = status_cell(r.code.as_deref(), r.status);
         table.row(&[
             &r.client,
             &r.server,

@@ -2,7 +2,7 @@ use super::{Latency, SCHEMA_VERSION, seconds};
 use crate::{Observer, RequestKey, RequestTotals, World};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use taproot_model::{Exemplar, Name, Protocol, Span, Timestamp};
+use taproot_model::{Endpoint, Exemplar, Name, Protocol, Span, Timestamp};
 
 /// Requests by route, and some in full: `taproot requests -o json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -53,12 +53,18 @@ pub struct ExemplarRow {
     pub client: Name,
     /// Called instance.
     pub server: Name,
+    /// Service of the calling instance.
+    pub client_service: Name,
+    /// Service of the called instance.
+    pub server_service: Name,
     /// Protocol.
     pub protocol: Protocol,
     /// Method or operation.
     pub method: Name,
     /// Path without its query.
     pub path: Name,
+    /// Route template.
+    pub route: Name,
     /// Status; `null` when unanswered.
     pub status: Option<u16>,
     /// The status where it is a word; `null` where it is a number or none.
@@ -69,13 +75,26 @@ pub struct ExemplarRow {
     pub first_byte: f64,
     /// Seconds to its last byte.
     pub duration: f64,
+    /// Bytes of the request.
+    pub request_bytes: u64,
+    /// Bytes of the response.
+    pub response_bytes: u64,
 }
 
 impl RequestsView {
     /// Requests within `span`.
     pub fn of(world: &World, span: Span) -> Self {
+        Self::between(world, span, |_, _| true)
+    }
+
+    /// Requests within `span` that have an end for which `keep`, told its service and
+    /// its instance, says yes.
+    pub fn between(world: &World, span: Span, keep: impl Fn(&str, &str) -> bool) -> Self {
+        let kept = |client: &Endpoint, server: &Endpoint| {
+            [client, server].into_iter().any(|end| keep(&world.service_of(end), &end.instance))
+        };
         let mut merged = BTreeMap::<(Name, Name, RequestKey), RequestTotals>::new();
-        for edge in world.edges() {
+        for edge in world.edges().filter(|edge| kept(edge.client, edge.server)) {
             let (client, server) = (world.service_of(edge.client), world.service_of(edge.server));
             for (key, totals) in world.requests(edge.key, Observer::Merged, span) {
                 merged.entry((client.clone(), server.clone(), key)).or_default().then(&totals);
@@ -98,7 +117,8 @@ impl RequestsView {
             });
         }
         rows.sort_by_key(|r| std::cmp::Reverse(r.count));
-        let mut exemplars: Vec<_> = world.exemplars(span).map(exemplar).collect();
+        let exemplars = world.exemplars(span).filter(|e| kept(&e.edge.client, &e.edge.server));
+        let mut exemplars: Vec<_> = exemplars.map(ExemplarRow::of).collect();
         exemplars.reverse();
         Self { schema_version: SCHEMA_VERSION, span, routes: rows, exemplars }
     }
@@ -108,18 +128,26 @@ fn word(code: &Name) -> Option<Name> {
     (!code.is_empty()).then(|| code.clone())
 }
 
-fn exemplar(e: &Exemplar) -> ExemplarRow {
-    ExemplarRow {
-        at: e.at,
-        client: e.edge.client.instance.clone(),
-        server: e.edge.server.instance.clone(),
-        protocol: e.protocol,
-        method: e.method.clone(),
-        path: e.path.clone(),
-        status: (e.status != 0 || !e.error || !e.code.is_empty()).then_some(e.status),
-        code: word(&e.code),
-        error: e.error,
-        first_byte: e.first_byte as f64 / 1e9,
-        duration: e.duration as f64 / 1e9,
+impl ExemplarRow {
+    /// One request as a row.
+    pub fn of(e: &Exemplar) -> Self {
+        Self {
+            at: e.at,
+            client: e.edge.client.instance.clone(),
+            server: e.edge.server.instance.clone(),
+            client_service: e.edge.client.service.clone(),
+            server_service: e.edge.server.service.clone(),
+            protocol: e.protocol,
+            method: e.method.clone(),
+            path: e.path.clone(),
+            route: e.route.clone(),
+            status: (e.status != 0 || !e.error || !e.code.is_empty()).then_some(e.status),
+            code: word(&e.code),
+            error: e.error,
+            first_byte: e.first_byte as f64 / 1e9,
+            duration: e.duration as f64 / 1e9,
+            request_bytes: e.request_bytes,
+            response_bytes: e.response_bytes,
+        }
     }
 }
