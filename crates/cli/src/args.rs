@@ -248,6 +248,8 @@ pub(crate) enum ReportForm {
     Json,
     /// For tickets and chats.
     Markdown,
+    /// Its charts, as a picture.
+    Svg,
 }
 
 #[derive(Debug, Args)]

@@ -353,3 +353,26 @@ fn reports_say_what_to_do_and_fit_a_screen() {
     let markdown = render::markdown(&report);
     assert!(markdown.starts_with("# noisy-neighbour"), "{markdown}");
 }
+
+#[test]
+fn charts_make_one_well_formed_picture() {
+    let report: Report = ask(&world(1, 100, 60, noisy_neighbour), Some("gateway"));
+    let svg = render::svg(&report);
+    let mut open: Vec<&str> = Vec::new();
+    for tag in svg.split('<').skip(1) {
+        let (tag, text) = tag.split_once('>').expect("a tag ends");
+        assert!(!text.contains('>'), "{text}");
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(name), "{svg}");
+        } else if !tag.ends_with('/') {
+            open.push(tag.split(' ').next().unwrap_or_default());
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+    let symptoms = report.symptoms.iter().map(|s| &s.chart);
+    let charts = symptoms.chain(report.evidence.iter().map(|e| &e.chart));
+    let with_values = charts.filter(|chart| chart.values.iter().any(Option::is_some)).count();
+    assert!(with_values >= 2, "{svg}");
+    assert_eq!(svg.matches("<path").count(), with_values, "{svg}");
+    assert!(svg.contains("class=\"bad\""), "the trouble is marked: {svg}");
+}

@@ -232,7 +232,9 @@ impl Bed {
     /// What was [counted](Self::counted), where all that passed was read.
     pub(crate) fn read(&mut self) -> Result<Counted, Unread> {
         let counted = self.counted();
-        let lost = |(reason, _): &(&String, &u64)| reason.starts_with("payload ");
+        let lost = |(reason, _): &(&String, &u64)| {
+            reason.starts_with("payload ") && reason.ends_with("_bytes")
+        };
         let unread: Vec<_> = self.losses.iter().filter(lost).collect();
         if unread.is_empty() { Ok(counted) } else { Err(Unread(format!("{unread:?}"))) }
     }

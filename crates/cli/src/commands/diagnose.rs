@@ -23,5 +23,6 @@ pub(crate) fn print(report: &Report, form: ReportForm) -> Result<String> {
         ReportForm::Text => render::text(report),
         ReportForm::Json => serde_json::to_string_pretty(report)?,
         ReportForm::Markdown => render::markdown(report),
+        ReportForm::Svg => render::svg(report),
     })
 }

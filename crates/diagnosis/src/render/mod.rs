@@ -1,12 +1,15 @@
-//! A [`crate::Report`] for people: plain text for a terminal, Markdown for a ticket.
+//! A [`crate::Report`] for people: plain text for a terminal, Markdown for a ticket, its
+//! charts as an SVG picture.
 
 mod markdown;
 mod slices;
 mod spark;
+mod svg;
 mod text;
 
 pub use markdown::markdown;
 pub use spark::spark;
+pub use svg::svg;
 pub use text::text;
 
 use crate::report::{Report, Suspect};

@@ -151,7 +151,7 @@ impl Shared {
         let taken = new.len().min(room);
         let refused = new.len() - taken;
         state.queue.extend(new.into_iter().take(taken));
-        let (waiting, full) = (state.queue.len(), state.queue.len() >= self.config.batch);
+        let full = state.queue.len() >= self.config.batch;
         drop(state);
         if full {
             self.wake.notify_all();
@@ -164,6 +164,15 @@ impl Shared {
             let full = component("batching_span_processor", "taproot-spans", Some("queue_full"));
             registry.add_own(processed, &full, refused as f64);
         }
+        drop(registry);
+        self.tell_waiting();
+    }
+
+    /// Asks under the registry's lock, so that the last to tell tells what is so.
+    fn tell_waiting(&self) {
+        let own = component("batching_span_processor", "taproot-spans", None);
+        let mut registry = self.registry();
+        let waiting = self.state().queue.len();
         registry.set_own("otel.sdk.processor.span.queue.size", &own, waiting as f64);
         let capacity = self.config.queue as f64;
         registry.set_own("otel.sdk.processor.span.queue.capacity", &own, capacity);
@@ -216,6 +225,7 @@ impl Shared {
                 if next.is_empty() {
                     break;
                 }
+                self.tell_waiting();
                 let parcel = Parcel {
                     body: spans::request(&next, &self.version).encode_to_vec(),
                     items: next.len() as u64,

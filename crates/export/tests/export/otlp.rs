@@ -190,12 +190,15 @@ fn requests_in_full_arrive_as_spans_compressed_and_with_headers() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20secret"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
     ];
+    let registry = registry();
     let mut exporter =
-        Exporter::start(registry(), config(&receiver.endpoint(), &set), "1.2.3").unwrap();
+        Exporter::start(Arc::clone(&registry), config(&receiver.endpoint(), &set), "1.2.3")
+            .unwrap();
     exporter.observe(&signals());
     exporter.observe(&[exemplar(200), exemplar(503)]);
     let arrived = receiver.next();
     exporter.stop();
+    assert!(own(&registry, "otel.sdk.processor.span.queue.size", "") < 0.1, "nothing waits");
     assert_eq!(arrived.path, "/v1/traces");
     assert_eq!(arrived.headers["authorization"], "Bearer secret");
     assert_eq!(arrived.headers["content-encoding"], "gzip");

@@ -111,7 +111,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     own("taproot.culprit", "instance that ran meanwhile"),
     own("taproot.pressure.resource", "`cpu.some`, `memory.full`, ..."),
     own("taproot.fd.kind", "`socket`, `file`, `pipe`, `epoll`, ..."),
-    own("taproot.capture.state", "`parsed`, `unknown` or `unseen`"),
+    own("taproot.capture.state", "`parsed`, `unknown`, `encrypted` or `unseen`"),
     own("taproot.syscall", "system call"),
     own("taproot.exit.signal", "number of the signal that ended it, 0 for none"),
     own("taproot.log.severity", "level found in the line"),
