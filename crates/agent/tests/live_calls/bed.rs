@@ -144,6 +144,29 @@ impl Bed {
         (Process(child), stdin)
     }
 
+    /// Writes a configuration of nginx with these servers, and files for them below `www`.
+    /// Gives its path.
+    pub(crate) fn nginx_config(&self, files: &[(&str, usize)], servers: &str) -> String {
+        let d = self.dir.path().display();
+        for (name, size) in files {
+            let file = self.dir.path().join("www").join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, "x".repeat(*size)).unwrap();
+        }
+        let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {d}/tmp;"))
+            .concat();
+        let config = format!(
+            "daemon off; user root; worker_processes 1; pid {d}/pid; error_log {d}/error.log;
+             events {{ worker_connections 1024; }}
+             http {{ access_log {d}/access.log; keepalive_requests 100000000; {temp}
+               root {d}/www; {servers} }}"
+        );
+        let path = format!("{d}/nginx.conf");
+        fs::write(&path, config).unwrap();
+        path
+    }
+
     /// What the last program that was [started](Self::start) wrote.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("server.log")).unwrap()

@@ -9,23 +9,9 @@ use crate::bed::{Bed, Process, Unread};
 use crate::many;
 
 fn nginx(bed: &Bed) -> Process {
-    let d = bed.dir.path().display();
-    fs::create_dir_all(bed.dir.path().join("www/items")).unwrap();
-    for (name, size) in [("small", 6), ("items/7", 6), ("large", 100_000)] {
-        fs::write(bed.dir.path().join("www").join(name), "x".repeat(size)).unwrap();
-    }
-    let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {d}/tmp;"))
-        .concat();
-    let config = format!(
-        "daemon off; user root; worker_processes 1; pid {d}/pid; error_log {d}/error.log;
-         events {{ worker_connections 1024; }}
-         http {{ access_log {d}/access.log; keepalive_requests 100000000; {temp}
-           server {{ listen 127.0.0.1:8080 http2; root {d}/www; }}
-           server {{ listen 127.0.0.1:8081; root {d}/www; }} }}"
-    );
-    fs::write(bed.dir.path().join("nginx.conf"), config).unwrap();
-    let server = bed.start("nginx", &["-e", "/dev/null", "-c", &format!("{d}/nginx.conf")]);
+    let files = [("small", 6), ("items/7", 6), ("large", 100_000)];
+    let servers = "server { listen 127.0.0.1:8080 http2; } server { listen 127.0.0.1:8081; }";
+    let server = bed.start("nginx", &["-e", "/dev/null", "-c", &bed.nginx_config(&files, servers)]);
     bed.ready(8080);
     server
 }
