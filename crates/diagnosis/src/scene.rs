@@ -170,6 +170,19 @@ impl<'a> Scene<'a> {
             .map_or(Windows::whole(self.span), |e| self.windows_of(&e, self.step))
     }
 
+    /// The trouble, from the time when `values` left their normal range if users felt it
+    /// later: what they feel is bounded by percentiles, which need many requests a step.
+    pub fn windows_from_onset(&self, values: &[Option<f64>]) -> Windows {
+        let Some(trouble) = self.trouble else {
+            return self.windows(values);
+        };
+        let felt = trouble.during;
+        let own = bound::bound(values, Direction::Up, &Sensitivity::default())
+            .map(|e| self.windows_of(&e, self.step).during)
+            .filter(|own| own.from < felt.from && own.to > felt.from);
+        own.map_or(trouble, |own| Windows::split(self.span, own.from, felt.to))
+    }
+
     /// An excursion in time.
     pub fn windows_of(&self, excursion: &bound::Excursion, step: Duration) -> Windows {
         let from = self.step_start(excursion.from, step);

@@ -243,6 +243,25 @@ fn loss_is_said_though_no_percentile_shows_it() {
     expect(Class::Healthy, "", one_bad_moment);
 }
 
+fn loss_felt_late(s: &mut Second, into: u64, noise: &mut Noise) {
+    packet_loss(s, into, noise);
+    if into < 12 {
+        s.call("product", "inventory").lost = 0.0;
+    }
+}
+
+/// The link's own figures say since when it loses packets, not the users' first complaint.
+#[test]
+fn loss_that_is_felt_late_is_bounded_by_the_link() {
+    for seed in SEEDS {
+        let report = ask(&world(seed, 80, 20, loss_felt_late), Some("gateway"));
+        let text = render::text(&report);
+        assert_eq!(report.verdict.class, Class::PacketLoss, "seed {seed}:\n{text}");
+        let since = report.verdict.since.map(|s| s.0 as f64 / 1e9 - shop::BEGIN as f64);
+        assert!(since.is_some_and(|s| (s - 20.0).abs() <= 4.0), "seed {seed}: {since:?}\n{text}");
+    }
+}
+
 #[test]
 fn failures_with_a_past() {
     expect(Class::ConnectionRefused, "inventory", connection_refused);

@@ -30,7 +30,7 @@ pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Finding>) {
         out.extend(connection_refused(scene, link, &seen));
         out.extend(listen_overflow(scene, link, &seen));
         if link.key.transport == Transport::Tcp {
-            out.extend(packet_loss(scene, link, &seen));
+            out.extend(packet_loss(scene, link));
             out.extend(link_delay(scene, link));
         }
     }
@@ -128,7 +128,9 @@ pub(super) fn by_name(counts: &BTreeMap<Name, u64>) -> String {
     words.join(", ")
 }
 
-fn packet_loss(scene: &Scene<'_>, link: &Link, seen: &Seen) -> Option<Finding> {
+fn packet_loss(scene: &Scene<'_>, link: &Link) -> Option<Finding> {
+    let resent = scene.flow_rates(link, |f| f.retransmits);
+    let seen = Seen::within(scene, link, scene.windows_from_onset(&resent));
     let again = seen.rate(|f| f.retransmits);
     let dropped = seen.dropped();
     let lost = seen.during.retransmits + dropped;
@@ -155,7 +157,7 @@ fn packet_loss(scene: &Scene<'_>, link: &Link, seen: &Seen) -> Option<Finding> {
             ),
         )
         .before(again.before)
-        .series(scene.flow_rates(link, |f| f.retransmits)),
+        .series(resent),
     );
     if dropped > 0 {
         let text = format!("the kernel dropped {dropped} of them: {}", by_name(&seen.during.drops));
