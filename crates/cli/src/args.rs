@@ -232,6 +232,12 @@ pub(crate) struct DiagnoseArgs {
     /// Output form.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: ReportForm,
+    /// Do not follow packets of a link that is at fault (live only).
+    #[arg(long)]
+    pub(crate) no_trace: bool,
+    /// How long the packets of a link that is at fault are followed.
+    #[arg(long, value_name = "TIME", default_value = "6s", value_parser = units::duration)]
+    pub(crate) trace_for: Duration,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     #[command(flatten)]

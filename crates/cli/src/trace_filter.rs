@@ -163,7 +163,7 @@ fn hosts(addresses: Vec<IpAddr>) -> Expr {
 }
 
 /// Asks again until there is an answer: sources of names need a moment.
-fn patient<T>(ask: impl Fn() -> Option<T>) -> Option<T> {
+pub(crate) fn patient<T>(ask: impl Fn() -> Option<T>) -> Option<T> {
     let end = Instant::now() + PATIENCE;
     loop {
         let answer = ask();

@@ -67,6 +67,32 @@ fn two_homes_and_an_answer_at_the_wrong_one() {
     assert!((4..=12).contains(&hops), "{hops} hops:\n{told}");
     let expected = told.split_once("\nExpected of routes").expect("an expectation").1;
     assert!(expected.contains("  pod shop/reporter: "), "{told}");
+    diagnosed(&shop, slow);
+}
+
+/// The diagnosis follows the packets of the link at fault by itself, and carries what
+/// they tell: place, reason, object and fix.
+fn diagnosed(shop: &Shop, slow: bool) {
+    let look = if slow { "25s" } else { "12s" };
+    let args = ["diagnose", "reporter", "--lab", &shop.name, "--for", look, "-o", "json"];
+    let output = run(&args);
+    let (out, err) = text(&output);
+    assert!(output.status.success(), "{err}");
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    let [traced] = report["traces"].as_array().expect("traces").as_slice() else {
+        panic!("one link is at fault: {report:#}");
+    };
+    assert_eq!((&traced["state"], &traced["fate"]), (&json!("traced"), &json!("dropped")));
+    assert_eq!(traced["reason"], "IP_RPFILTER", "{traced:#}");
+    let object = traced["blame"]["object"].as_str().expect("an object");
+    assert!(object.starts_with("route to ") && object.contains("dev eth0"), "{object}");
+    assert_eq!(report["verdict"]["class"], "wrong-route", "{report:#}");
+    assert_eq!(report["verdict"]["culprit"]["name"], object);
+    let fix = report["advice"]["fix"][0].as_str().expect("a fix");
+    assert!(fix.contains("ip rule add"), "{fix}");
+    let evidence = report["evidence"].as_array().expect("evidence");
+    let line = evidence.iter().find(|line| line["signal"] == "trace.verdict").expect("a line");
+    assert!(line["text"].as_str().expect("text").contains("pod shop/reporter at net1"), "{line}");
 }
 
 /// A bed whose router drops what goes to port 81.

@@ -72,7 +72,9 @@ pub(crate) fn advice(scene: &Scene<'_>, class: Class, finding: Option<&Finding>)
         return Advice { fix: general(class), commands: Vec::new(), page };
     };
     let names = Names::of(scene, finding);
-    let fix = fix(&names);
+    // What followed packets named is nearer than what is usual for the class.
+    let named = names.fact("object_fix").map(str::to_owned);
+    let fix = named.into_iter().chain(fix(&names)).collect();
     let commands = commands(&names);
     Advice { fix, commands, page }
 }

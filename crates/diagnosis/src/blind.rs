@@ -2,6 +2,7 @@
 
 use crate::report::Blind;
 use crate::scene::Scene;
+use crate::traced::Seen;
 use crate::walk::Walk;
 use std::collections::BTreeMap;
 use taproot_model::{Name, Transport, metric};
@@ -53,6 +54,12 @@ pub(crate) fn blind(scene: &Scene<'_>, walk: Option<&Walk>) -> (Vec<Blind>, f64)
             continue;
         }
         cost(format!("{n} dropped before they could be looked at: {reason}"), LOSS_COST / 2.0);
+    }
+    for traced in &scene.traces {
+        if let Seen::NotTraced { why } = &traced.seen {
+            let link = format!("{} → {}", traced.client, traced.server);
+            cost(format!("the packets of {link} could not be followed: {why}"), 0.0);
+        }
     }
     one_ended(scene, walk, &mut cost);
     uncovered(scene, &mut cost);

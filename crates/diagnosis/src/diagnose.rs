@@ -228,6 +228,7 @@ fn report(
         breakdowns: Vec::new(),
         evidence,
         effects,
+        traces: scene.traces.clone(),
         ruled_out,
         alternatives,
         elsewhere: ranking.elsewhere.iter().map(elsewhere).collect(),

@@ -1,3 +1,4 @@
+use crate::traced::Traced;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -52,6 +53,10 @@ pub trait Evidence {
     fn happenings(&self, span: Span) -> Happenings;
     /// What the evidence itself had to drop, by reason.
     fn dropped(&self) -> BTreeMap<Name, u64>;
+    /// What traces of packets found, where some were made.
+    fn traces(&self) -> Vec<Traced> {
+        Vec::new()
+    }
 }
 
 impl Evidence for World {

@@ -30,6 +30,7 @@ mod scene;
 pub mod series;
 pub mod stats;
 pub mod symptom;
+pub mod traced;
 mod units;
 pub mod walk;
 
@@ -42,3 +43,4 @@ pub use report::{
     SymptomLine, Verdict,
 };
 pub use scene::{Scene, Windows};
+pub use traced::{Traced, WithTraces, to_trace};

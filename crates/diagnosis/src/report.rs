@@ -2,6 +2,7 @@ use crate::breakdown::Breakdown;
 use crate::fault::{Class, RuledOut};
 use crate::place::Place;
 use crate::symptom::Measure;
+use crate::traced::Traced;
 use crate::walk::Walk;
 use serde::Serialize;
 use taproot_model::{EntityId, Name, Span, Timestamp};
@@ -35,6 +36,8 @@ pub struct Report {
     pub evidence: Vec<EvidenceLine>,
     /// What follows from the cause, in words.
     pub effects: Vec<String>,
+    /// What packets that were followed told, one a link; empty where none were.
+    pub traces: Vec<Traced>,
     /// What was looked for and not found, with figures.
     pub ruled_out: Vec<RuledOut>,
     /// Other causes that fit, weaker ones.

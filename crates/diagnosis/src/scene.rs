@@ -5,6 +5,7 @@ use crate::bound::{self, Direction, Sensitivity};
 use crate::evidence::{Evidence, Link};
 use crate::place::Place;
 use crate::stats;
+use crate::traced::Traced;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -126,6 +127,8 @@ pub struct Scene<'a> {
     pub happenings: Happenings,
     /// The trouble as users felt it, once bounded.
     pub trouble: Option<Windows>,
+    /// What packets themselves told, where some were followed.
+    pub traces: Vec<Traced>,
 }
 
 impl<'a> Scene<'a> {
@@ -145,6 +148,7 @@ impl<'a> Scene<'a> {
             links: evidence.links(),
             happenings: evidence.happenings(span),
             trouble: None,
+            traces: evidence.traces(),
         }
     }
 

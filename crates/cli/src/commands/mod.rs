@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod diagnose;
+mod diagnose_trace;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod lab;

@@ -15,6 +15,7 @@ mod resource;
 mod routing;
 mod starvation;
 mod table;
+mod traced;
 
 pub(crate) use application::slow_downstream;
 pub(crate) use checked::checked;
@@ -127,6 +128,20 @@ impl Class {
             Self::SlowDownstream => &[LogOnly],
             Self::Healthy | Self::LoadGrew | Self::LogOnly | Self::Unknown => &[],
         }
+    }
+
+    /// Whether packets that do not arrive are what it is about, so that following them
+    /// may name what is at fault.
+    pub fn is_of_packets(self) -> bool {
+        matches!(
+            self,
+            Self::WrongRoute
+                | Self::PacketLoss
+                | Self::ConnectionRefused
+                | Self::ConntrackFull
+                | Self::ListenOverflow
+                | Self::DnsFailure
+        )
     }
 
     /// Whether it is a fault only if users feel it, unless it is gross. The others
@@ -322,6 +337,7 @@ pub fn find(scene: &Scene<'_>) -> Vec<Finding> {
     routing::find(scene, &mut out);
     naming::find(scene, &mut out);
     application::find(scene, &mut out);
+    traced::weigh(scene, &mut out);
     out.sort_by(|a, b| b.strength.total_cmp(&a.strength).then(a.place.cmp(&b.place)));
     out
 }

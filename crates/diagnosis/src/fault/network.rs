@@ -112,7 +112,7 @@ impl Seen {
 
 /// Reasons with which the kernel ends the life of packets that nobody misses:
 /// duplicates, resets, segments of closed connections.
-fn harmless(reason: &str) -> bool {
+pub(super) fn harmless(reason: &str) -> bool {
     let of_tcp = reason.starts_with("TCP_") && reason != "TCP_CSUM";
     of_tcp || matches!(reason, "NOT_SPECIFIED" | "NO_SOCKET" | "SKB_CONSUMED" | "SOCKET_CLOSE")
 }

@@ -1,4 +1,4 @@
-use super::{Lines, since, slices, spark, sure, suspected, way};
+use super::{Lines, packets, since, slices, spark, sure, suspected, way};
 use crate::report::{Alternative, Report};
 use crate::units;
 
@@ -57,6 +57,8 @@ pub fn markdown(report: &Report) -> String {
     list(&mut out, "The way", way(report).map(|w| plain(&w)).into_iter().chain(hops));
     let parts = slices::lines(&report.breakdowns);
     list(&mut out, "Which requests", parts.iter().map(|line| plain(line)));
+    let traced = report.traces.iter().flat_map(packets);
+    list(&mut out, "What its packets tell", traced.map(|line| plain(&line)));
     let evidence = report.evidence.iter();
     list(
         &mut out,

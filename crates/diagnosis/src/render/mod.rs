@@ -13,6 +13,7 @@ pub use svg::svg;
 pub use text::text;
 
 use crate::report::{Report, Suspect};
+use crate::traced::{Fate, Seen, Traced};
 use crate::units;
 use crate::walk::End;
 
@@ -55,6 +56,31 @@ fn way(report: &Report) -> Option<String> {
         End::Link { client, server } => format!("it begins between {client} and {server}"),
     };
     Some(format!("{}: {end}", names.join(" → ")))
+}
+
+/// What followed packets of a link told, in a line or a few.
+fn packets(traced: &Traced) -> Vec<String> {
+    let link = format!("{} → {}", traced.client, traced.server);
+    let told = match &traced.seen {
+        // That is among what could not be seen.
+        Seen::NotTraced { .. } => return Vec::new(),
+        Seen::Traced(told) => told,
+    };
+    let time = units::time(told.seconds);
+    let mut out = vec![match told.fate {
+        Fate::Nothing => format!("{link}: no packet came within {time}"),
+        Fate::Passed => format!("{link}: all {} within {time} went their way", told.followed),
+        _ => format!("{link}: {}", told.headline),
+    }];
+    out.extend(told.story.iter().cloned());
+    if let Some(blame) = &told.blame {
+        let sure = if blame.proved { "at fault" } else { "probably at fault" };
+        out.push(format!("{sure}: {}. {}", blame.object, blame.because));
+    }
+    if told.lost > 0 {
+        out.push(format!("{} steps of packets were missed by the trace", told.lost));
+    }
+    out
 }
 
 /// A suspect in one line.

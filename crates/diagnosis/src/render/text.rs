@@ -1,4 +1,4 @@
-use super::{Lines, since, slices, spark, sure, suspected, way};
+use super::{Lines, packets, since, slices, spark, sure, suspected, way};
 use crate::fault::Class;
 use crate::report::{Alternative, Report};
 use crate::units;
@@ -111,6 +111,7 @@ pub fn text(report: &Report) -> String {
     block(&mut out, "The way", way(report));
     block(&mut out, "Most of it", slices::lines(&report.breakdowns));
     let first = report.evidence.iter().take(FIRST);
+    block(&mut out, "Its packets", report.traces.iter().flat_map(packets));
     block(&mut out, "Because", first.map(|e| with_chart(&e.text, &e.chart.values)));
     let well = matches!(report.verdict.class, Class::Healthy | Class::LoadGrew);
     let told = if well { report.ruled_out.len() } else { RULED_OUT };
