@@ -10,10 +10,12 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use taproot_kube::Resolver;
 use taproot_model::Step;
-use taproot_probes::trace::{Event, Options, Tracer};
+use taproot_probes::trace::{Account, Event, Options, Tier, Tracer};
+use taproot_trace::expect::Expectation;
 use taproot_trace::filter::Expr;
 use taproot_trace::judge::Verdict;
-use taproot_trace::{Namespaces, Trace, diff, expect, judge, pcapng, render};
+use taproot_trace::record::Recording;
+use taproot_trace::{Names, Namespaces, Trace, diff, expect, judge, pcapng, render};
 
 use crate::trace_filter::Narrow;
 use crate::trace_names::{ClusterNames, Scene};
@@ -57,10 +59,29 @@ pub(crate) struct TraceArgs {
     /// Show every hop of the packet, not just twelve.
     #[arg(long)]
     all_hops: bool,
+    /// Also keep the trace in a file, to look at it again with --replay.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Show a recorded trace instead of tracing; -o, --explain, --diff and --all-hops work
+    /// as they did on the machine that it is of.
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "filter", "record", "functions", "deep", "count", "until_drop", "pod", "namespace",
+        "service", "label", "container", "pid", "netns", "interface", "mark", "reason",
+    ])]
+    replay: Option<PathBuf>,
     /// Size of the ring that carries hops.
     #[arg(long, default_value = "8MiB", value_parser = units::bytes)]
     ring: u64,
-    /// Hops that one CPU may report in a second; 0 for no limit.
+    /// Also watch functions that decide over packets: firewall tables and chains,
+    /// translation, routing, sockets. Where the kernel does not allow it, says so and goes
+    /// on without.
+    #[arg(long)]
+    functions: bool,
+    /// Also watch every function that is given a packet; slow, for when nothing else tells.
+    #[arg(long)]
+    deep: bool,
+    /// Hops that one CPU may report in a second; 0 for no limit. When it is exceeded, hooks
+    /// on functions are taken off first.
     #[arg(long, default_value_t = 200_000)]
     budget: u32,
     /// Pods and services as `kubectl get pods,services,endpointslices -A -o json` writes them.
@@ -87,6 +108,9 @@ pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode> {
     if args.output == TraceForm::Pcapng && std::io::stdout().is_terminal() {
         bail!("-o pcapng is for programs: send it to a file, `> trace.pcapng`");
     }
+    if let Some(file) = &args.replay {
+        return replay(args, file);
+    }
     // A filter that makes no sense is said before anything is looked for.
     let filter = Expr::parse(&args.filter.join(" "))?;
     let interrupted = live::interrupt_flag()?;
@@ -102,14 +126,74 @@ pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode> {
         legs: asked.legs,
         ring_bytes: u32::try_from(args.ring).context("--ring is at most 2GiB")?,
         budget: args.budget,
+        tier: tier(args),
     })?;
+    say_what_is_off(&tracer, tier(args));
+    let (events, account) = watch(tracer, args, &interrupted)?;
+    let trace = Trace::assemble(events.clone(), account);
+    let verdicts = judge::judge(&trace, &names, &namespaces);
+    let expected = if args.explain || args.record.is_some() {
+        expected(&trace, &verdicts, &namespaces)
+    } else {
+        Vec::new()
+    };
+    print(args, &trace, &verdicts, &names, &expected)?;
+    if let Some(file) = &args.record {
+        let recording = Recording::new(events, &trace, &verdicts, &names, expected);
+        record(&recording, file)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn record(recording: &Recording, file: &Path) -> Result<()> {
+    let failed = || format!("{} cannot be written", file.display());
+    let out = std::fs::File::create(file).with_context(failed)?;
+    recording.write(std::io::BufWriter::new(out)).with_context(failed)
+}
+
+/// A trace of before, judged by what was known then.
+fn replay(args: &TraceArgs, file: &Path) -> Result<ExitCode> {
+    let failed = || format!("{} cannot be read", file.display());
+    let input = std::fs::File::open(file).with_context(failed)?;
+    let recording = Recording::read(std::io::BufReader::new(input)).with_context(failed)?;
+    let trace = recording.trace();
+    let verdicts = judge::judge(&trace, &recording, &recording);
+    print(args, &trace, &verdicts, &recording, recording.expected())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the configuration lets expect of the first verdict's packet.
+fn expected(trace: &Trace, verdicts: &[Verdict], namespaces: &Namespaces) -> Vec<Expectation> {
+    let Some(path) = verdicts.first().and_then(|verdict| verdict.path) else { return Vec::new() };
+    let path = expect::question(trace, path);
+    expect::expectations(trace, path, &namespaces.on(&trace.paths[path]))
+}
+
+fn tier(args: &TraceArgs) -> Tier {
+    match (args.deep, args.functions) {
+        (true, _) => Tier::Every,
+        (false, true) => Tier::Function,
+        (false, false) => Tier::Tracepoint,
+    }
+}
+
+/// A tier that was asked for and is not there is said in a line; single hooks in the log.
+fn say_what_is_off(tracer: &Tracer, tier: Tier) {
     for off in tracer.off() {
         tracing::info!(program = off.program, why = off.why, "a hook is off");
     }
-    let trace = watch(tracer, args, &interrupted)?;
-    let verdicts = judge::judge(&trace, &names, &namespaces);
-    print(args, &trace, &verdicts, &names, &namespaces)?;
-    Ok(ExitCode::SUCCESS)
+    let missing = tracer.missing_tiers();
+    let flag = if tier == Tier::Every { "--deep" } else { "--functions" };
+    match missing.as_slice() {
+        [] => {}
+        [(Tier::Every, why)] => eprintln!("{flag} is off here, going on with --functions: {why}"),
+        [(_, why)] if tier == Tier::Every => eprintln!("{flag} goes on without --functions: {why}"),
+        [(_, why), ..] => eprintln!("{flag} is off here, going on with tracepoints: {why}"),
+    }
+    let watched = tracer.watched();
+    if tier == Tier::Every && watched > 0 {
+        eprintln!("watching {watched} functions");
+    }
 }
 
 /// Prints the trace in the form that was asked for.
@@ -117,18 +201,12 @@ fn print(
     args: &TraceArgs,
     trace: &Trace,
     verdicts: &[Verdict],
-    names: &ClusterNames,
-    namespaces: &Namespaces,
+    names: &dyn Names,
+    expected: &[Expectation],
 ) -> Result<()> {
     let compared = args.diff.then(|| diff::diff(trace));
-    let expected = match verdicts.first().and_then(|verdict| verdict.path) {
-        Some(path) if args.explain => {
-            let path = expect::question(trace, path);
-            expect::expectations(trace, path, &namespaces.on(&trace.paths[path]))
-        }
-        _ => Vec::new(),
-    };
-    let beside = render::Beside { expected: &expected, diff: compared.as_ref() };
+    let expected = if args.explain { expected } else { &[] };
+    let beside = render::Beside { expected, diff: compared.as_ref() };
     match args.output {
         TraceForm::Json => print!("{}", render::json_lines(trace, verdicts, names, beside)?),
         TraceForm::Text => {
@@ -142,7 +220,11 @@ fn print(
 }
 
 /// Collects hops until the time is over, enough was seen, or Ctrl-C.
-fn watch(mut tracer: Tracer, args: &TraceArgs, interrupted: &AtomicBool) -> Result<Trace> {
+fn watch(
+    mut tracer: Tracer,
+    args: &TraceArgs,
+    interrupted: &AtomicBool,
+) -> Result<(Vec<Event>, Account)> {
     let mut end = Instant::now() + args.look;
     let mut events: Vec<Event> = Vec::new();
     let mut seen = Scene::default();
@@ -162,7 +244,7 @@ fn watch(mut tracer: Tracer, args: &TraceArgs, interrupted: &AtomicBool) -> Resu
         }
     }
     events.extend(tracer.stop()?);
-    Ok(Trace::assemble(events, tracer.account()?))
+    Ok((events, tracer.account()?))
 }
 
 fn is_enough(args: &TraceArgs, seen: &mut Scene, new: &[Event]) -> bool {

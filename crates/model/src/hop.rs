@@ -101,6 +101,26 @@ pub enum Step {
     SocketFull,
     /// It was dropped.
     Dropped(Drop),
+    /// A function of the kernel handled it.
+    Called(Call),
+}
+
+/// What a function of the kernel did with a packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The function (`nft_do_chain`).
+    pub function: Name,
+    /// What it returned; `None` where it was seen at its beginning.
+    pub returned: Option<i32>,
+    /// What it decided: `accept` or `drop` of firewalls; `local`, `forward` or a refusal
+    /// of routing; `source` or `destination` of translation; a TCP socket's state. Empty
+    /// where it decides nothing.
+    pub meaning: Name,
+    /// What decided, as its tool names it (`iptables filter`, `nft fw forward`); of routing
+    /// the device that it leads to. Empty where there is none.
+    pub object: Name,
+    /// The place in netfilter, where it is in one.
+    pub netfilter: Option<NetfilterHook>,
 }
 
 /// One lookup in a routing table.

@@ -18,7 +18,7 @@ mod time;
 pub use entity::{Endpoint, Entity, EntityId, EntityKind, Name};
 pub use histogram::{Histogram, SCALE as HISTOGRAM_SCALE};
 pub use hop::{
-    Blame, Category, Direction, Drop, Hop, Neighbour, NetfilterHook, PacketId, Place, Route,
+    Blame, Call, Category, Direction, Drop, Hop, Neighbour, NetfilterHook, PacketId, Place, Route,
     Socket, Step, Tuple,
 };
 pub use request::{Exemplar, Protocol, Requests};

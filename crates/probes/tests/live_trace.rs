@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use taproot_model::{NetfilterHook, Step};
-use taproot_probes::trace::{Compare, Event, Field, Options, Test, Tracer};
+use taproot_probes::trace::{Compare, Event, Field, Options, Test, Tier, Tracer};
 use taproot_testkit::{need_commands, need_root, skip};
 use veth::{A, B, Bridged, MIDDLE, Netns, Pair};
 
@@ -330,4 +330,126 @@ fn live_nothing_is_lost_at_1200_requests_a_second() {
     assert!(account.is_whole(), "{account:?}");
     assert_eq!((account.produced, account.delivered), (events, events));
     assert!(events >= u64::from(rounds) * 6, "six hops a round at least: {events}");
+}
+
+/// A datagram to a port that the receiver's firewall drops, and one to a port that is read.
+fn one_of_two_arrives(tier: Tier, dropped: u16) -> Result<(Pair, Tracer, Vec<Event>), String> {
+    let pair = Pair::new()?;
+    pair.b.run(&format!("iptables -A INPUT -p udp --dport {dropped} -j DROP"))?;
+    let open = dropped + 1;
+    let server = udp(&pair.b, B, open);
+    let client = udp(&pair.a, A, 0);
+    let tests = [port(dropped), port(open)].concat();
+    // The first port's last test goes on to the second port's tests.
+    let tests = tests.into_iter().enumerate().map(|(at, test)| match at {
+        1 => Test { no: 2, ..test },
+        2 => Test { no: 3, ..test },
+        _ => test,
+    });
+    let options = Options { tests: tests.collect(), tier, ..Options::default() };
+    let mut tracer = Tracer::start(&options).expect("without functions, too");
+    for port in [dropped, open] {
+        client.send_to(b"hello", (B, port)).expect("sent");
+    }
+    server.set_read_timeout(Some(Duration::from_mins(1))).expect("settable");
+    assert_eq!(pair.b.inside(|| server.recv(&mut [0; 16])).expect("it arrives"), 5);
+    std::thread::sleep(Duration::from_millis(300));
+    let events = tracer.stop().expect("readable");
+    let account = tracer.account().expect("readable");
+    assert_eq!(account.produced, account.delivered, "{account:?}");
+    let is_drop = |event: &&Event| matches!(event.hop.step, Step::Dropped(_));
+    assert_eq!(events.iter().filter(is_drop).count(), 1, "{:#?}", words(&events));
+    Ok((pair, tracer, events))
+}
+
+/// Function, object, meaning of every call to a port.
+fn calls(events: &[Event], port: u16) -> Vec<(String, String, String)> {
+    let to_port = events.iter().filter(|event| event.hop.tuple.destination.port() == port);
+    to_port
+        .filter_map(|event| match &event.hop.step {
+            Step::Called(call) => {
+                let text = |name: &taproot_model::Name| name.to_string();
+                Some((text(&call.function), text(&call.object), text(&call.meaning)))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn live_functions_say_what_they_decide_or_why_they_are_off() {
+    need_root!();
+    need_commands!("ip", "sysctl", "iptables");
+    let (pair, tracer, events) = or_skip!(one_of_two_arrives(Tier::Function, 5310));
+    let (dropped, open) = (calls(&events, 5310), calls(&events, 5311));
+    if let Some((tier, why)) = tracer.missing_tiers().first() {
+        assert_eq!(*tier, Tier::Function);
+        assert!(!why.is_empty() && dropped.is_empty() && open.is_empty());
+        skip!("functions cannot be watched here: {why}");
+    }
+    let has = |calls: &[(String, String, String)], function: &str, meaning: &str| {
+        calls.iter().any(|call| call.0 == function && call.2 == meaning)
+    };
+    for calls in [&dropped, &open] {
+        assert!(has(calls, "ip_route_input_noref", "local"), "{calls:#?}");
+    }
+    // iptables of its own kind, or that which makes rules of nftables.
+    let firewall = |calls: &[(String, String, String)], meaning: &str| {
+        calls.iter().any(|call| call.1.contains("filter") && call.2 == meaning)
+    };
+    assert!(firewall(&dropped, "drop") && !firewall(&dropped, "accept"), "{dropped:#?}");
+    assert!(firewall(&open, "accept") && has(&open, "nf_hook_slow", "accept"), "{open:#?}");
+    assert!(has(&open, "__udp_enqueue_schedule_skb", ""), "{open:#?}");
+    let calls = events.iter().filter(|event| matches!(event.hop.step, Step::Called(_)));
+    for event in calls {
+        // A security module may have hooks of its own at the sender's.
+        let netns = event.hop.place.netns.expect("known at all of these");
+        assert!([pair.a.inode, pair.b.inode].contains(&netns), "{event:#?}");
+    }
+}
+
+#[test]
+fn live_every_function_or_why_not() {
+    need_root!();
+    need_commands!("ip", "sysctl", "iptables");
+    let (_pair, tracer, events) = or_skip!(one_of_two_arrives(Tier::Every, 5312));
+    let open = calls(&events, 5313);
+    if let Some((_, why)) = tracer.missing_tiers().iter().find(|(tier, _)| *tier == Tier::Every) {
+        assert!(!why.is_empty() && tracer.watched() == 0);
+        skip!("every function cannot be watched here: {why}");
+    }
+    assert!(tracer.watched() > 500, "{}", tracer.watched());
+    let functions: std::collections::BTreeSet<&str> =
+        open.iter().map(|call| call.0.as_str()).collect();
+    // In the kernel and in a module.
+    for name in ["ip_rcv", "udp_rcv", "veth_xmit"] {
+        assert!(functions.contains(name), "no {name} among {functions:?}");
+    }
+    assert!(functions.len() > 20, "{functions:?}");
+}
+
+#[test]
+fn live_a_budget_takes_functions_off_and_says_when() {
+    need_root!();
+    need_commands!("ip", "sysctl");
+    let pair = or_skip!(Pair::new());
+    let client = udp(&pair.a, A, 0);
+    let tier = Tier::Function;
+    let options = Options { tests: port(5314), budget: 20, tier, ..Options::default() };
+    let mut tracer = Tracer::start(&options).expect("without functions, too");
+    if let Some((_, why)) = tracer.missing_tiers().first() {
+        skip!("functions cannot be watched here: {why}");
+    }
+    tracer.poll().expect("readable");
+    assert_eq!(tracer.account().expect("readable").functions_until, None, "nothing was lost");
+    for round in 0..200u32 {
+        client.send_to(&round.to_be_bytes(), (B, 5314)).expect("sent");
+    }
+    // It looks once a second.
+    std::thread::sleep(Duration::from_millis(1100));
+    tracer.poll().expect("readable");
+    let account = tracer.account().expect("readable");
+    assert!(account.over_budget > 0 && account.functions_until.is_some(), "{account:?}");
+    assert_eq!(account.every_until, None, "they were not asked for");
+    assert!(tracer.missing_tiers().is_empty(), "taken off is not refused");
 }

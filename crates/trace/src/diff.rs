@@ -207,6 +207,8 @@ fn is_point(path: &Path, at: usize) -> bool {
     let hop = &path.hops[at].hop;
     match &hop.step {
         Step::Neighbour(_) => at + 1 == path.hops.len(),
+        // They are there on one kernel and not on another.
+        Step::Called(_) => false,
         Step::Transmitted => !path.hops[..at]
             .iter()
             .rev()

@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use taproot_model::{Category, Step, Tuple};
 use taproot_netstate::predict::{Decided, End, Packet, Way};
 use taproot_netstate::{NetState, predict};
@@ -23,7 +23,7 @@ use crate::path::{Path, Trace};
 use crate::words;
 
 /// What one namespace was expected to do with a packet, and what it did.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Expectation {
     /// The namespace's inode.
     pub netns: u32,
@@ -157,7 +157,7 @@ fn of_visit(path: &Path, visit: Range<usize>, states: &[NetState]) -> Option<Exp
 }
 
 fn is_packet(event: &Event) -> bool {
-    !matches!(event.hop.step, Step::Routed(_) | Step::Neighbour(_))
+    !matches!(event.hop.step, Step::Routed(_) | Step::Neighbour(_) | Step::Called(_))
 }
 
 /// The headers before any rule of the namespace wrote others, and the device that

@@ -195,7 +195,9 @@ fn fate_of(path: &Path, silent: bool) -> (Outcome, usize) {
 
 /// The last hop that is no lookup.
 fn last_packet(path: &Path) -> usize {
-    let is_lookup = |event: &Event| matches!(event.hop.step, Step::Routed(_) | Step::Neighbour(_));
+    let is_lookup = |event: &Event| {
+        matches!(event.hop.step, Step::Routed(_) | Step::Neighbour(_) | Step::Called(_))
+    };
     path.hops.iter().rposition(|event| !is_lookup(event)).unwrap_or(path.hops.len() - 1)
 }
 

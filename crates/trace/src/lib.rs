@@ -16,6 +16,7 @@ mod oracle;
 mod owner;
 mod path;
 pub mod pcapng;
+pub mod record;
 pub mod render;
 #[cfg(test)]
 mod testing;

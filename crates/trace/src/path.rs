@@ -9,8 +9,9 @@ use taproot_probes::trace::{Account, Event};
 
 use crate::conversation::Conversations;
 
-/// A route lookup of a system call belongs to the packet that follows it so soon.
-const LOOKUP_TO_PACKET: Duration = Duration::from_millis(5);
+/// A route lookup of a system call belongs to the packet that follows it so soon. Its ends
+/// are compared as well; a busy machine lets a process wait between the two.
+const LOOKUP_TO_PACKET: Duration = Duration::from_millis(50);
 
 /// Flags of the last of joined segments: FIN and PSH.
 const LAST_FLAGS: u8 = 0x09;
@@ -149,6 +150,8 @@ struct Maker {
     by_skb: HashMap<u64, usize>,
     /// Lookups that wait for the packet they were done for.
     lookups: Vec<Event>,
+    /// Functions that were called since a packet's last hop, by its address.
+    calls: HashMap<u64, Vec<Event>>,
 }
 
 impl Maker {
@@ -163,8 +166,39 @@ impl Maker {
                 let conversation = self.conversations.of(&event);
                 self.sockets.entry(conversation).or_default().push(event);
             }
+            // Of a packet in the making, too: its next hop says which one it became.
+            Step::Called(_) => self.calls.entry(event.hop.id.skb).or_default().push(event),
             _ => self.packet(event),
         }
+    }
+
+    /// The calls since the last hop of the packet at this address. What was called for
+    /// another one that was there before goes to that one.
+    fn calls_of(&mut self, print: Print, event: &Event) -> Vec<Event> {
+        let waiting = self.calls.remove(&event.hop.id.skb).unwrap_or_default();
+        let is_at_home = |call: &Event| call.hop.place.netns == event.hop.place.netns;
+        let mut mine = Vec::new();
+        for call in waiting {
+            let same = self.print(&call) == print;
+            if same && (is_at_home(&call) || !event.own_socket) {
+                mine.push(call);
+            } else {
+                self.call_of_another(call);
+            }
+        }
+        mine
+    }
+
+    /// A call that no later hop follows.
+    fn call_of_another(&mut self, call: Event) {
+        let print = self.print(&call);
+        let conversation = print.conversation;
+        let next = self.paths.len();
+        let at = *self.by_print.entry(print).or_insert(next);
+        if at == next {
+            self.paths.push(Path { conversation, hops: Vec::new(), holes: Vec::new() });
+        }
+        self.paths[at].hops.push(call);
     }
 
     /// A lookup for the packet that the CPU was busy with.
@@ -178,6 +212,7 @@ impl Maker {
     fn packet(&mut self, event: Event) {
         let print = self.print(&event);
         let skb = event.hop.id.skb;
+        let calls = self.calls_of(print, &event);
         let known = self.by_print.get(&print).copied().filter(|at| !self.repeats(*at, &event));
         let at = if let Some(at) = known {
             at
@@ -189,6 +224,7 @@ impl Maker {
             self.paths.len() - 1
         };
         self.by_skb.insert(skb, at);
+        self.paths[at].hops.extend(calls);
         self.paths[at].hops.push(event);
     }
 
@@ -258,6 +294,13 @@ impl Maker {
     }
 
     fn finish(mut self, account: Account) -> Trace {
+        let mut left: Vec<Event> =
+            std::mem::take(&mut self.calls).into_values().flatten().collect();
+        // The same events make the same paths, in whatever order a table gives them out.
+        left.sort_by_key(|call| call.hop.at);
+        for call in left {
+            self.call_of_another(call);
+        }
         // A lookup that failed, and no packet came of it.
         for lookup in std::mem::take(&mut self.lookups) {
             if matches!(&lookup.hop.step, Step::Routed(route) if route.error != 0) {

@@ -1,4 +1,4 @@
-use taproot_model::{Name, PacketId, Route};
+use taproot_model::{Call, Name, PacketId, Route};
 
 use super::*;
 use crate::testing::{A, B, hop, sent};
@@ -37,6 +37,39 @@ fn the_rest_of_an_earlier_packet_is_not_the_beginning_of_the_one_sent_again() {
     let rest = hop(10, Step::Received, B, "eth0");
     let trace = assemble(vec![rest, sent(1000), hop(1030, Step::Received, B, "eth0")]);
     assert_eq!(trace.paths.iter().map(|path| path.hops.len()).collect::<Vec<_>>(), [1, 2]);
+}
+
+fn called(at: u64, netns: u32) -> Event {
+    let call = Call {
+        function: "ip_route_input_noref".into(),
+        returned: Some(0),
+        meaning: "forward".into(),
+        object: "eth1".into(),
+        netfilter: None,
+    };
+    hop(at, Step::Called(call), netns, "")
+}
+
+#[test]
+fn calls_stand_between_the_hops_of_their_packet() {
+    let mut other = called(15, A);
+    other.hop.id.ip_id = 9;
+    let events = vec![
+        called(5, A),
+        sent(10),
+        other,
+        hop(20, Step::Received, B, "eth0"),
+        called(30, B),
+        // It is sent again, from the same place in memory.
+        called(995, A),
+        sent(1000),
+    ];
+    let trace = assemble(events);
+    let times = |path: &Path| path.hops.iter().map(|event| event.hop.at.0).collect::<Vec<_>>();
+    let found: Vec<_> = trace.paths.iter().map(times).collect();
+    assert_eq!(found, [vec![5, 10, 20, 30], vec![15], vec![995, 1000]]);
+    assert!(trace.paths.iter().all(|path| path.holes.is_empty()), "{trace:#?}");
+    assert_eq!(trace.conversations.len(), 1);
 }
 
 #[test]

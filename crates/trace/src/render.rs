@@ -168,14 +168,19 @@ fn is_detail(path: &Path, at: usize) -> bool {
             !ends_here && (route.error != 0 || !onward)
         }
         Step::Neighbour(_) => next.is_some_and(|next| next.hop.step == Step::Queued),
+        // What refuses, or changes the packet, is worth a line.
+        Step::Called(call) => {
+            call.meaning.as_str() != "drop" && call.function.as_str() != "nf_nat_manip_pkt"
+        }
         _ => false,
     }
 }
 
 /// The next hop of the packet itself.
 fn packet_after(path: &Path, at: usize) -> Option<&Hop> {
-    let is_packet =
-        |event: &&Event| !matches!(event.hop.step, Step::Routed(_) | Step::Neighbour(_));
+    let is_packet = |event: &&Event| {
+        !matches!(event.hop.step, Step::Routed(_) | Step::Neighbour(_) | Step::Called(_))
+    };
     path.hops[at + 1..].iter().find(is_packet).map(|event| &event.hop)
 }
 
@@ -212,6 +217,12 @@ fn losses(account: &Account) -> String {
     if let Some((first, last)) = account.over {
         let seconds = last.since(first).as_secs_f64();
         let _ = write!(out, ", within {seconds:.1} s from {}", first.clock());
+    }
+    let tiers = [(account.every_until, "every function"), (account.functions_until, "functions")];
+    for (until, what) in tiers {
+        if let Some(at) = until {
+            let _ = write!(out, "; hooks on {what} were taken off at {} for it", at.clock());
+        }
     }
     out
 }
@@ -284,6 +295,9 @@ struct SummaryLine {
     over_to: Option<Timestamp>,
     interrupted: u64,
     legs_full: u64,
+    /// When the budget had tiers of hooks taken off, nanoseconds since the epoch.
+    every_until: Option<Timestamp>,
+    functions_until: Option<Timestamp>,
 }
 
 /// JSON, an object a line: every path, every verdict, what is beside, one summary.
@@ -330,6 +344,8 @@ pub fn json_lines(
         over_to: account.over.map(|(_, to)| to),
         interrupted: account.interrupted,
         legs_full: account.legs_full,
+        every_until: account.every_until,
+        functions_until: account.functions_until,
     };
     out.push_str(&serde_json::to_string(&line)?);
     out.push('\n');

@@ -1,6 +1,6 @@
 //! Hops in words that need no knowledge of the kernel.
 
-use taproot_model::{Drop, NetfilterHook, Route, Step, Tuple};
+use taproot_model::{Call, Drop, NetfilterHook, Route, Step, Tuple};
 use taproot_probes::trace::Event;
 
 /// TCP's flags.
@@ -64,6 +64,29 @@ pub(crate) fn hop(event: &Event) -> String {
         Step::SocketError(error) => format!("the socket reports {}", errno(-error)),
         Step::SocketFull => "finds the socket's receive queue full".to_owned(),
         Step::Dropped(drop) => format!("DROPPED: {}", dropped(drop)),
+        Step::Called(call) => called(call),
+    }
+}
+
+/// What a function did.
+fn called(call: &Call) -> String {
+    let hook = call.netfilter.map_or("netfilter", NetfilterHook::as_str);
+    let by = if call.object.is_empty() { "the kernel" } else { call.object.as_str() };
+    match call.function.as_str() {
+        "nf_hook_slow" => format!("has passed {hook}"),
+        "ipt_do_table" | "ip6t_do_table" | "nft_do_chain" => {
+            format!("{by} says {} in {hook}", call.meaning)
+        }
+        "nf_nat_manip_pkt" => format!("has its {} address written over", call.meaning),
+        "ip_route_input_noref" | "ip6_route_input" => match call.meaning.as_str() {
+            "forward" => format!("is to be forwarded by {by}"),
+            "local" => "is for this machine".to_owned(),
+            other => format!("is routed: {other}"),
+        },
+        "tcp_v4_do_rcv" | "tcp_v6_do_rcv" => format!("reaches a TCP socket ({})", call.meaning),
+        "__udp_enqueue_schedule_skb" => "reaches a UDP socket".to_owned(),
+        "__cgroup_bpf_run_filter_skb" => "is refused by a program of a control group".to_owned(),
+        other => format!("passes {other}()"),
     }
 }
 
@@ -144,6 +167,30 @@ mod tests {
         assert!(segment(SYN | ACK).contains("SYN-ACK"));
         assert_eq!(segment(RST | ACK), "TCP reset");
         assert_eq!(segment(ACK | 8), "TCP segment");
+    }
+
+    #[test]
+    fn calls_say_who_decided_what() {
+        let call = |function: &str, meaning: &str, object: &str, netfilter| {
+            called(&Call {
+                function: function.into(),
+                returned: None,
+                meaning: meaning.into(),
+                object: object.into(),
+                netfilter,
+            })
+        };
+        let forward = Some(NetfilterHook::Forward);
+        assert_eq!(
+            call("nft_do_chain", "drop", "nft fw forward", forward),
+            "nft fw forward says drop in FORWARD"
+        );
+        assert_eq!(call("nf_hook_slow", "accept", "", forward), "has passed FORWARD");
+        assert_eq!(
+            call("ip_route_input_noref", "forward", "eth1", None),
+            "is to be forwarded by eth1"
+        );
+        assert_eq!(call("skb_clone", "", "", None), "passes skb_clone()");
     }
 
     #[test]

@@ -65,6 +65,12 @@ pub fn probe_hooks(cgroup2: Option<&Path>) -> Vec<Hook> {
         .collect()
 }
 
+/// Why a kind of hook does not work here; none where it does.
+pub(crate) fn refusal(program: &str) -> Option<String> {
+    silence_libbpf();
+    try_hook(program, None).err().map(|error| error.to_string())
+}
+
 fn try_hook(program: &str, cgroup2: Option<&Path>) -> Result<()> {
     let mut storage = MaybeUninit::<OpenObject>::uninit();
     let mut open = skeleton::HooksSkelBuilder::default()

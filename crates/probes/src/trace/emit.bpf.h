@@ -26,6 +26,7 @@ u32 armed = 0;
 
 /* These give the reader the types. */
 const struct trace_drop_event empty_drop_event = {};
+const struct trace_call_event empty_call_event = {};
 
 /* Which one would be lost, if any: a CPU's events of this second are counted. */
 static __always_inline bool within_budget(struct trace_counts *count, u64 now)

@@ -2,12 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
 use taproot_model::{
     Direction, Drop, Hop, Name, Neighbour, PacketId, Place, Route, Socket, Step, Timestamp, Tuple,
 };
 
+use super::call;
 use super::raw::{FRAGMENT_OFFSET, flag, step, tracked};
-use super::skeleton::types::{trace_event, trace_tuple};
+use super::skeleton::types::{trace_call, trace_event, trace_tuple};
 use super::symbols::{Symbols, netfilter_hook};
 use crate::flow::DropReasons;
 
@@ -15,7 +17,7 @@ use crate::flow::DropReasons;
 const STACK_DEPTH: usize = 16;
 
 /// A hop, and what else is known to find out where it belongs.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools, reason = "independent facts about one packet")]
 pub struct Event {
     /// The hop; its node is not filled in.
@@ -37,6 +39,13 @@ pub struct Event {
     pub cpu: u32,
     /// Firewall mark.
     pub mark: u32,
+}
+
+/// What follows an event, by its kind.
+#[derive(Clone, Copy, Default)]
+pub(super) struct More {
+    pub(super) stack: Option<[u64; STACK_DEPTH]>,
+    pub(super) call: Option<trace_call>,
 }
 
 /// Turns records into events.
@@ -63,10 +72,15 @@ impl Decoder {
         self.offset
     }
 
-    pub(super) fn decode(&mut self, raw: &trace_event, stack: Option<[u64; STACK_DEPTH]>) -> Event {
+    pub(super) fn decode(&mut self, raw: &trace_event, more: More) -> Event {
         let has = |bit| raw.flags & bit != 0;
         let sides = sides(raw);
         let (original, reply) = sides.map_or((None, None), |(o, r)| (Some(o), Some(r)));
+        let step = self.step(raw, more);
+        let hook = match &step {
+            Step::Called(call) => call.function.clone(),
+            _ => Name::from(hook(raw.step)),
+        };
         let hop = Hop {
             at: Timestamp(raw.time + self.offset),
             node: Name::default(),
@@ -77,7 +91,7 @@ impl Decoder {
                 came_in: raw.came_in,
                 direction: direction(raw.step),
             },
-            step: self.step(raw, stack),
+            step,
             tuple: tuple(&raw.tuple),
             original,
             id: PacketId {
@@ -92,7 +106,7 @@ impl Decoder {
                 pid: raw.pid,
                 command: text(&raw.command),
             }),
-            hook: Name::from(hook(raw.step)),
+            hook,
         };
         Event {
             hop,
@@ -107,7 +121,7 @@ impl Decoder {
         }
     }
 
-    fn step(&mut self, raw: &trace_event, stack: Option<[u64; STACK_DEPTH]>) -> Step {
+    fn step(&mut self, raw: &trace_event, more: More) -> Step {
         match raw.step {
             step::RECEIVED => Step::Received,
             step::QUEUED => Step::Queued,
@@ -124,7 +138,11 @@ impl Decoder {
             }
             step::SOCKET_ERROR => Step::SocketError(raw.code),
             step::SOCKET_FULL => Step::SocketFull,
-            _ => Step::Dropped(self.dropped(raw, stack)),
+            step::CALLED => {
+                let any = || self.symbols.name(raw.location);
+                Step::Called(call::decode(&more.call.unwrap_or_default(), any))
+            }
+            _ => Step::Dropped(self.dropped(raw, more.stack)),
         }
     }
 
@@ -232,7 +250,7 @@ fn neighbour_state(number: i32) -> &'static str {
 }
 
 /// `TCP_*` of `include/net/tcp_states.h`.
-fn tcp_state(number: i32) -> Name {
+pub(super) fn tcp_state(number: i32) -> Name {
     const NAMES: [&str; 13] = [
         "?",
         "ESTABLISHED",
@@ -279,7 +297,7 @@ fn address(family: u8, words: [u32; 4]) -> IpAddr {
 }
 
 /// A C string in an array.
-fn text<T: Copy + Into<i64>>(chars: &[T]) -> Name {
+pub(super) fn text<T: Copy + Into<i64>>(chars: &[T]) -> Name {
     let bytes: Vec<u8> =
         chars.iter().map(|c| (*c).into() as u8).take_while(|byte| *byte != 0).collect();
     Name::from(String::from_utf8_lossy(&bytes))

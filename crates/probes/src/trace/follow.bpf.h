@@ -62,6 +62,7 @@ struct refusal {
 struct of_cpu {
 	struct current current;
 	struct refusal refusal;
+	struct trace_event dropped; /* the last one of interest; a function may still tell of it */
 };
 
 struct {
@@ -71,8 +72,11 @@ struct {
 	__type(value, struct of_cpu);
 } of_cpus SEC(".maps");
 
-/* Longest time between a packet's hop and a lookup that is still its own. */
-#define CURRENT_NS 300000
+/*
+ * Longest time between a packet's hop and a lookup that is still its own. The next packet
+ * that the CPU receives ends it in any case; rules, and an emulated CPU, take their time.
+ */
+#define CURRENT_NS 2000000
 /* The same for the socket that takes it: its port and namespace have to be right, too. */
 #define TAKEN_NS 20000000
 

@@ -142,6 +142,12 @@ struct inet_request_sock {
 
 #pragma clang attribute pop
 
+/* The highest bit is set in every address of the kernel, of four levels or five. */
+static __always_inline bool is_of_kernel(u64 address)
+{
+	return (s64)address < 0;
+}
+
 /*
  * The same pointer, of which the verifier thinks less: for each pointer read through one
  * that it trusts, it searches all of the kernel's types by name.

@@ -4,6 +4,9 @@
 //! space is taken only for packets that match; see `trace.bpf.c`. Whatever could
 //! not be delivered is counted: [`Account`].
 
+mod arguments;
+mod attach;
+mod call;
 mod event;
 mod hooks;
 mod owner;
@@ -15,20 +18,23 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 
 use libbpf_rs::skel::{OpenSkel as _, Skel};
-use libbpf_rs::{Link, MapCore, MapFlags, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapCore, MapFlags, RingBuffer, RingBufferBuilder};
 
+use serde::{Deserialize, Serialize};
 use taproot_model::Timestamp;
 
 pub use event::Event;
-pub use hooks::{HOOKS, Tier, TraceHook, probe};
+pub use hooks::{FUNCTIONS, HOOKS, Tier, TraceHook, probe};
 pub use owner::{Leg, Owner};
 pub use raw::{Compare, Field, Test};
 
 use crate::btf::KernelBtf;
 use crate::flow::DropReasons;
-use crate::{Attached, Error, Off, Result, attach_all, from_bytes, load_tolerant};
-use event::Decoder;
-use skeleton::types::{trace_counts, trace_drop_event, trace_event};
+use crate::{Error, Off, Result, from_bytes, load_tolerant};
+use attach::Attachments;
+use event::{Decoder, More};
+use hooks::LeftOut;
+use skeleton::types::{trace_call_event, trace_counts, trace_drop_event, trace_event};
 
 mod skeleton {
     #![allow(warnings, clippy::all, clippy::pedantic, reason = "generated")]
@@ -47,6 +53,8 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Events that one CPU may make in a second; 0: no limit.
     pub budget: u32,
+    /// How far hooks go: up to which tier.
+    pub tier: Tier,
     /// Whose packets [`Field::Owned`] asks for.
     pub owners: Vec<Owner>,
     /// Conversations that are followed from the beginning.
@@ -59,6 +67,7 @@ impl Default for Options {
             tests: Vec::new(),
             ring_bytes: 8 << 20,
             budget: 200_000,
+            tier: Tier::default(),
             owners: Vec::new(),
             legs: Vec::new(),
         }
@@ -67,7 +76,7 @@ impl Default for Options {
 
 /// What became of the events so far: `produced` equals `delivered` plus `ring_full`
 /// plus `over_budget`, exactly, once the tracer is [stopped](Tracer::stop).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Hops of packets that matched.
     pub produced: u64,
@@ -84,6 +93,10 @@ pub struct Account {
     /// Hooks that were not run because an interrupt came while the same hook ran on
     /// that CPU. Such a hop, if it matched at all, is not among the produced.
     pub interrupted: u64,
+    /// When the hooks on every function were taken off to keep the budget.
+    pub every_until: Option<Timestamp>,
+    /// When those on the chosen functions were.
+    pub functions_until: Option<Timestamp>,
 }
 
 impl Account {
@@ -102,7 +115,9 @@ pub struct Tracer {
     /// Wall time less monotonic time, nanoseconds.
     offset: u64,
     off: Vec<Off>,
-    links: Vec<Link>,
+    attached: Attachments,
+    /// When tiers were taken off: on every function, on the chosen ones.
+    taken_off: (Option<Timestamp>, Option<Timestamp>),
 }
 
 impl Tracer {
@@ -117,12 +132,13 @@ impl Tracer {
         let reasons = DropReasons::of(&kernel);
         let purge = reasons.number("QUEUE_PURGE").unwrap_or(0);
         let asks_owner = raw::Asks::of(&options.tests).owner;
-        let (mut skel, mut off) = load_tolerant(
+        let left = LeftOut::of(options.tier, asks_owner, &kernel);
+        let (mut skel, refused) = load_tolerant(
             "trace",
             &["on_receive", "on_queue"],
             skeleton::TraceSkelBuilder::default,
             |open| {
-                leave_out(open, if asks_owner { &[] } else { &OF_OWNERS });
+                leave_out(open, &left.programs);
                 configure(open, options, purge)
             },
         )?;
@@ -136,22 +152,43 @@ impl Tracer {
         let decoder = Decoder::new(reasons);
         let offset = decoder.offset();
         let ring = ring(&skel, &arrived, decoder)?;
-        let Attached { links, off: unattached } = attach_all(&skel, &[]);
-        off.extend(unattached);
-        let mut tracer = Self { skel, ring, arrived, delivered: 0, offset, off, links };
+        let (attached, unattached) = Attachments::attach(&skel);
+        let off = [left.off, refused, unattached].concat();
+        let (delivered, taken_off) = (0, (None, None));
+        let mut tracer = Self { skel, ring, arrived, delivered, offset, off, attached, taken_off };
         tracer.arm(true);
         Ok(tracer)
     }
 
-    /// Programs that do not run here, and why; [`HOOKS`] says what is not seen then.
+    /// Programs that were asked for and do not run here, and why; [`HOOKS`] and
+    /// [`FUNCTIONS`] say what is not seen then. Of [`Tier::Every`] also the functions that
+    /// could not be probed.
     pub fn off(&self) -> &[Off] {
         &self.off
     }
 
+    /// Tiers that were asked for and of which nothing runs here, and why.
+    pub fn missing_tiers(&self) -> Vec<(Tier, &str)> {
+        let why = |tier| Some((tier, self.off.iter().find(|off| hooks::tier(off) == tier)?));
+        let missing = [Tier::Function, Tier::Every].into_iter().filter_map(why);
+        missing
+            .filter(|(tier, _)| self.attached.count(*tier) == 0)
+            .map(|(tier, off)| (tier, off.why.as_str()))
+            .collect()
+    }
+
+    /// How many functions [`Tier::Every`] watches, or did until it was taken off.
+    pub fn watched(&self) -> usize {
+        self.attached.count(Tier::Every)
+    }
+
     /// The hops that came in since the last poll, per CPU in order of time.
     ///
-    /// Nothing wakes the caller: many polls a second keep the ring from filling.
+    /// Nothing wakes the caller: many polls a second keep the ring from filling. When
+    /// the budget left hops out, the dearest optional tier is taken off; the
+    /// [account](Self::account) says when.
     pub fn poll(&mut self) -> Result<Vec<Event>> {
+        self.back_off();
         self.ring.consume().map_err(Error::bpf("reading the trace's ring"))?;
         let events = std::mem::take(&mut *self.arrived.borrow_mut());
         self.delivered += events.len() as u64;
@@ -162,10 +199,23 @@ impl Tracer {
     /// [account](Self::account) is final.
     pub fn stop(&mut self) -> Result<Vec<Event>> {
         self.arm(false);
-        self.links.clear();
+        self.attached.clear();
         // A program that was running when its link went may still be at it.
         std::thread::sleep(std::time::Duration::from_millis(10));
         self.poll()
+    }
+
+    fn back_off(&mut self) {
+        let (counts, attached) = (&self.skel.maps.counts, &mut self.attached);
+        let over =
+            || of_cpus(counts).map_or(0, |all| all.iter().map(|c| c.lost[raw::LOSS_BUDGET]).sum());
+        let Some(tier) = attached.back_off(over) else { return };
+        tracing::info!(tier = tier.as_str(), "taken off: more hops than the budget allows");
+        let now = Some(Timestamp::now());
+        match tier {
+            Tier::Every => self.taken_off.0 = now,
+            _ => self.taken_off.1 = now,
+        }
     }
 
     /// Events are made only while all hooks are there.
@@ -177,14 +227,14 @@ impl Tracer {
 
     /// What became of the events so far.
     pub fn account(&self) -> Result<Account> {
-        let slots = self
-            .skel
-            .maps
-            .counts
-            .lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY)
-            .map_err(Error::bpf("reading the trace's counts"))?;
-        let mut sum = Account { delivered: self.delivered, ..Account::default() };
-        for counts in slots.iter().flatten().filter_map(|slot| from_bytes::<trace_counts>(slot)) {
+        let (every_until, functions_until) = self.taken_off;
+        let mut sum = Account {
+            delivered: self.delivered,
+            every_until,
+            functions_until,
+            ..Account::default()
+        };
+        for counts in of_cpus(&self.skel.maps.counts)? {
             sum.produced += counts.produced;
             sum.ring_full += counts.lost[raw::LOSS_RING];
             sum.over_budget += counts.lost[raw::LOSS_BUDGET];
@@ -213,6 +263,14 @@ impl Tracer {
     }
 }
 
+/// The accounts of all CPUs.
+fn of_cpus(counts: &impl MapCore) -> Result<Vec<trace_counts>> {
+    let slots = counts
+        .lookup_percpu(&0u32.to_ne_bytes(), MapFlags::ANY)
+        .map_err(Error::bpf("reading the trace's counts"))?;
+    Ok(slots.iter().flatten().filter_map(|slot| from_bytes(slot)).collect())
+}
+
 fn check(options: &Options) -> Result<()> {
     if !options.ring_bytes.is_power_of_two() || options.ring_bytes < 4096 {
         return Err(Error::Invalid(format!(
@@ -228,9 +286,6 @@ fn check(options: &Options) -> Result<()> {
     }
     Ok(())
 }
-
-/// Programs that only a filter by owner needs.
-const OF_OWNERS: [&str; 2] = ["on_softirq", "on_softirq_end"];
 
 /// Programs that are not even tried.
 fn leave_out(open: &mut skeleton::OpenTraceSkel<'static>, programs: &[&str]) {
@@ -274,10 +329,14 @@ fn ring(
     let into = Rc::clone(arrived);
     builder
         .add(&skel.maps.ring, move |bytes| {
-            let stack = from_bytes::<trace_drop_event>(bytes).map(|drop| drop.stack.frames);
-            if let Some(event) = from_bytes::<trace_event>(bytes) {
-                into.borrow_mut().push(decoder.decode(&event, stack));
+            let Some(event) = from_bytes::<trace_event>(bytes) else { return 0 };
+            let mut more = More::default();
+            if event.step == raw::step::CALLED {
+                more.call = from_bytes::<trace_call_event>(bytes).map(|called| called.call);
+            } else {
+                more.stack = from_bytes::<trace_drop_event>(bytes).map(|drop| drop.stack.frames);
             }
+            into.borrow_mut().push(decoder.decode(&event, more));
             0
         })
         .map_err(Error::bpf("the trace's ring"))?;

@@ -9,6 +9,7 @@ enum where {
 	AT_DEVICE,
 	AT_DROP,   /* at the device, unless its field holds something else by now */
 	AT_SOCKET,
+	AT_HOOK,   /* where the hook says: `dev` and `netns` are set */
 	AT_READER, /* at the socket; UDP's packets do not know theirs */
 };
 
@@ -74,8 +75,8 @@ static __always_inline void locate_otherwise(struct look_at *it)
 /* Finds namespace and device: not before they are asked for. */
 static __always_inline void locate(struct look_at *it)
 {
-	it->dev = NULL;
-	it->netns = 0;
+	if (it->where == AT_HOOK)
+		return;
 	if (it->where != AT_SOCKET && it->where != AT_READER) {
 		it->dev = plain(it->skb, sk_buff)->dev;
 		if (it->dev)
@@ -264,6 +265,8 @@ static __always_inline void begin_look(struct look_at *it, struct sk_buff *skb, 
 	it->sk = NULL;
 	it->ip = network_header(skb);
 	it->inner_ip = NULL;
+	it->dev = NULL;
+	it->netns = 0;
 	it->where = where;
 	it->flags = 0;
 	it->reason = 0;
@@ -349,6 +352,14 @@ int BPF_PROG(on_transmit, struct sk_buff *skb, struct net_device *dev)
 	return 0;
 }
 
+static __always_inline void remember_drop(const struct trace_event *event)
+{
+	struct of_cpu *cpu = of_cpu();
+
+	if (cpu)
+		cpu->dropped = *event;
+}
+
 /* The number of QUEUE_PURGE on this kernel; 0 where there is none. */
 const volatile u32 purge_reason = 0;
 
@@ -379,6 +390,7 @@ int BPF_PROG(on_drop, struct sk_buff *skb, void *location, u32 reason)
 	drop->event.location = ctx[1]; /* again: with it on the stack 6.1 refuses the program */
 	if (bpf_get_stack(ctx, &drop->stack, sizeof(drop->stack), 0) > 0)
 		drop->event.flags |= TRACE_FLAG_STACK;
+	remember_drop(&drop->event);
 	submit(drop);
 	return 0;
 }
@@ -430,14 +442,14 @@ int BPF_PROG(on_delivery, struct sk_buff *skb)
 
 /*
  * A process has taken it from its UDP socket's queue, where sizes lie in the place
- * of the device; the upper bits of a kernel address are all set.
+ * of the device, and a truth value in its highest byte.
  */
 SEC("tp_btf/consume_skb")
 int BPF_PROG(on_read, struct sk_buff *skb)
 {
 	u64 dev = (u64)plain(skb, sk_buff)->dev;
 
-	if (!dev || dev >> 48 == 0xffff)
+	if (!dev || is_of_kernel(dev))
 		return 0;
 	return delivered(skb);
 }

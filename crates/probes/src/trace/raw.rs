@@ -1,7 +1,8 @@
 //! The kernel's records (`trace.h`) as Rust types.
 
 use super::skeleton::types::{
-    trace_counts, trace_drop_event, trace_event, trace_leg, trace_owner, trace_test, trace_tuple,
+    trace_call, trace_call_event, trace_counts, trace_drop_event, trace_event, trace_leg,
+    trace_owner, trace_test, trace_tuple,
 };
 use crate::Pod;
 
@@ -9,6 +10,10 @@ use crate::Pod;
 unsafe impl Pod for trace_event {}
 // SAFETY: as above.
 unsafe impl Pod for trace_drop_event {}
+// SAFETY: as above.
+unsafe impl Pod for trace_call {}
+// SAFETY: as above.
+unsafe impl Pod for trace_call_event {}
 // SAFETY: as above.
 unsafe impl Pod for trace_counts {}
 // SAFETY: as above.
@@ -42,6 +47,21 @@ pub(super) mod step {
     pub(crate) const SOCKET_STATE: u32 = 12;
     pub(crate) const SOCKET_ERROR: u32 = 13;
     pub(crate) const SOCKET_FULL: u32 = 14;
+    pub(crate) const CALLED: u32 = 15;
+}
+
+/// Numbers of `enum trace_function`.
+pub(super) mod call {
+    pub(crate) const HOOK: u32 = 1;
+    pub(crate) const TABLE: u32 = 2;
+    pub(crate) const CHAIN: u32 = 3;
+    pub(crate) const TRANSLATION: u32 = 4;
+    pub(crate) const DECISION: u32 = 5;
+    pub(crate) const SEGMENT: u32 = 6;
+    pub(crate) const DATAGRAM: u32 = 7;
+    pub(crate) const GROUP: u32 = 8;
+    #[cfg(test)]
+    pub(crate) const ANY: u32 = 9;
 }
 
 /// `TRACE_FLAG_*`.

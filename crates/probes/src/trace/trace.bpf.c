@@ -16,5 +16,6 @@
 #include "follow.bpf.h"
 #include "packets.bpf.h"
 #include "sockets.bpf.h"
+#include "functions.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -19,6 +19,20 @@ enum trace_step {
 	TRACE_SOCKET_STATE,   /* extra: state before, code: state after */
 	TRACE_SOCKET_ERROR,   /* code: errno */
 	TRACE_SOCKET_FULL,
+	TRACE_CALLED,	      /* a trace_call follows the event */
+};
+
+/* What kind of function was called, and what its trace_call says. */
+enum trace_function {
+	TRACE_CALL_HOOK = 1,	/* netfilter's hook let it go on; hook */
+	TRACE_CALL_TABLE,	/* iptables; value: verdict, hook, table */
+	TRACE_CALL_CHAIN,	/* nftables; value: verdict, hook, table, chain */
+	TRACE_CALL_TRANSLATION, /* value: 0 the source, 1 the destination was written over */
+	TRACE_CALL_DECISION,	/* value: error or reason, kind: of route, table: its device */
+	TRACE_CALL_SEGMENT,	/* value: the TCP socket's state */
+	TRACE_CALL_DATAGRAM,
+	TRACE_CALL_GROUP,	/* value: error */
+	TRACE_CALL_ANY,		/* the event's location is the function */
 };
 
 /* What a filter can ask for. All are 32 bits wide, in host order; addresses in words. */
@@ -160,6 +174,22 @@ struct trace_stack {
 struct trace_drop_event {
 	struct trace_event event;
 	struct trace_stack stack;
+};
+
+/* Follows an event of TRACE_CALLED. */
+struct trace_call {
+	__u32 function; /* enum trace_function */
+	__s32 value;
+	__u8 hook;	/* one more than netfilter's number; 0: none */
+	__u8 family;	/* NFPROTO_IPV4 or NFPROTO_IPV6 */
+	__u16 kind;	/* RTN_*; 0: not known */
+	char table[32];
+	char chain[32];
+};
+
+struct trace_call_event {
+	struct trace_event event;
+	struct trace_call call;
 };
 
 /* Why an event was not delivered; index of trace_counts.lost. */

@@ -43,7 +43,7 @@ impl Bed {
     /// Makes them with everything working. Says why not.
     pub(crate) fn new() -> Result<Self, String> {
         if taproot_testkit::guest_kernel().is_some() {
-            return Err("some of these failed in emulated guests, not explained yet".to_owned());
+            return Err("on an emulated CPU these ten take more than eight minutes".to_owned());
         }
         let bed = Self { run: std::process::id() };
         for who in WHO {

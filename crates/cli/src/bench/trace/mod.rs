@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, ensure};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
-use taproot_probes::trace::{Account, Options, Tracer};
+use taproot_probes::trace::{Account, Options, Tier, Tracer};
 use taproot_trace::filter::Expr;
 
 use super::figure::Figure;
@@ -41,6 +41,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 struct Round {
     none: f64,
     others: f64,
+    /// Beside one with hooks on functions; none where the kernel does not allow them.
+    functions: Option<f64>,
     matching: f64,
     hops: f64,
     /// Hops that are neither delivered nor reported as lost, at full speed and paced.
@@ -76,7 +78,7 @@ pub(super) fn figures(rounds: u32) -> Result<Vec<Figure>> {
     let alone = |name: &str, unit, of: fn(&Round) -> f64| {
         Figure::alone(name, unit, &measured.iter().map(of).collect::<Vec<_>>())
     };
-    Ok(vec![
+    let mut figures = vec![
         compared("trace.cpu_per_request.no_match", |r| r.others).ratio_at_most(1.2),
         compared("trace.cpu_per_request.match", |r| r.matching).ratio_at_most(1.8),
         alone("trace.hops_per_request", "hops", |r| r.hops),
@@ -84,7 +86,14 @@ pub(super) fn figures(rounds: u32) -> Result<Vec<Figure>> {
         alone("trace.lost_when_paced", "hops", |r| r.lost).at_most(0.0),
         alone("trace.requests_per_second.paced", "1/s", |r| r.rate),
         alone("trace.start_to_first_hop", "s", |r| r.first).at_most(1.0),
-    ])
+    ];
+    let pairs: Vec<_> =
+        measured.iter().filter_map(|round| Some((round.functions?, round.none))).collect();
+    if !pairs.is_empty() {
+        let figure = Figure::compared("trace.cpu_per_request.no_match_functions", "ns", &pairs);
+        figures.push(figure.ratio_at_most(2.0));
+    }
+    Ok(figures)
 }
 
 fn round(client: &UdpSocket) -> Result<Round> {
@@ -92,6 +101,7 @@ fn round(client: &UdpSocket) -> Result<Round> {
     let tracer = start(OTHERS, RING)?;
     let others = turn(client)?;
     drop(tracer);
+    let functions = beside_functions(client)?;
     let ours = format!("udp port {PORT}");
     // Nobody reads: the kernel's side alone.
     let mut tracer = start(&ours, RING)?;
@@ -102,6 +112,7 @@ fn round(client: &UdpSocket) -> Result<Round> {
     Ok(Round {
         none,
         others,
+        functions,
         matching,
         hops: whole.produced as f64 / f64::from(REQUESTS),
         unaccounted: (unaccounted(&whole) + unaccounted(&paced.account)) as f64,
@@ -109,6 +120,21 @@ fn round(client: &UdpSocket) -> Result<Round> {
         rate: paced.rate,
         first: first_hop(client, &ours)?,
     })
+}
+
+fn beside_functions(client: &UdpSocket) -> Result<Option<f64>> {
+    let tests = Expr::parse(OTHERS)?.compile()?;
+    let tracer = Tracer::start(&Options {
+        tests,
+        ring_bytes: RING,
+        budget: 0,
+        tier: Tier::Function,
+        ..Options::default()
+    })?;
+    if !tracer.missing_tiers().is_empty() {
+        return Ok(None);
+    }
+    turn(client).map(Some)
 }
 
 fn unaccounted(account: &Account) -> u64 {
