@@ -114,10 +114,10 @@ impl Agent {
         let unified = names.resolver.layout().ok().and_then(|l| l.unified.clone());
         let lifecycle = start_lifecycle(unified.as_deref(), &mut features);
         let flow = start_flow(unified.clone(), &mut features);
-        let http = start_http(&options, &mut features);
+        let sched = start_sched(&mut features);
+        let http = start_http(&options, sched.as_ref(), &mut features);
         let mut calls = start_calls(&options, &mut features);
         start_tls(options.tls, calls.as_mut(), &mut features);
-        let sched = start_sched(&mut features);
         let failures = start_failures(options.failures, &mut features);
         if http.is_none() && flow.is_none() && lifecycle.is_none() && sched.is_none() {
             let why = features.iter().map(|f| format!("{}: {:?}", f.name, f.state));

@@ -19,6 +19,7 @@ mod logs;
 mod names;
 mod requests;
 mod scope;
+mod stages;
 mod start;
 mod waits;
 

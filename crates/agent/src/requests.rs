@@ -9,6 +9,7 @@ use taproot_probes::http::{self, Delta, Key, Sample};
 use crate::clock::Clock;
 use crate::flows::Remembered;
 use crate::names::{Names, Seen};
+use crate::stages::Spent;
 
 /// Distinct route hashes remembered; beyond, the hash itself is the name.
 const ROUTES: usize = 16_384;
@@ -86,14 +87,18 @@ pub(crate) fn signals(
 ) {
     let at = clock.now();
     batch.samples.iter().for_each(|s| routes.learn(s));
+    let mut spent = Spent::default();
     for delta in batch.counts {
         let edge = flows.get(&(flow(&delta.key), delta.key.cgroup)).cloned();
         // Named as its flow is, from when the connection was made; else as of now.
         let edge = edge.or_else(|| names.edge(&seen(&delta.key), at, out));
-        if let Some(signal) = edge.map(|edge| requests(delta, edge, routes, at, interval)) {
-            out.push(signal);
-        }
+        let Some(edge) = edge else { continue };
+        let role = role(&delta.key);
+        let own = if role == Role::Server { &edge.server } else { &edge.client };
+        spent.add(&own.entity, role, &delta.stages);
+        out.push(requests(delta, edge, routes, at, interval));
     }
+    spent.signals(at, interval, out);
     for sample in batch.samples {
         if let Some(signal) = exemplar(&sample, routes, names, clock, out) {
             out.push(signal);

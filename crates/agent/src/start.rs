@@ -17,11 +17,11 @@ pub(crate) fn probe(unified: Option<&Path>) -> Vec<Feature> {
     let mut features = Vec::new();
     drop(start_lifecycle(unified, &mut features));
     drop(start_flow(unified.map(Path::to_owned), &mut features));
-    drop(start_http(&Options::default(), &mut features));
+    let sched = start_sched(&mut features);
+    drop(start_http(&Options::default(), sched.as_ref(), &mut features));
     let mut calls = start_calls(&Options::default(), &mut features);
     start_tls(true, calls.as_mut(), &mut features);
     drop(calls);
-    drop(start_sched(&mut features));
     drop(start_failures(true, &mut features));
     features
 }
@@ -66,9 +66,17 @@ pub(crate) fn start_flow(
     kept("flow", gives, "tp_btf", FlowCollector::start(options), |f| f.off().to_vec(), features)
 }
 
-pub(crate) fn start_http(options: &Options, features: &mut Vec<Feature>) -> Option<HttpCollector> {
-    let started = HttpCollector::start(&options.http);
-    let gives = "HTTP/1 requests";
+/// With the scheduler's collector, whose program tells why a serving thread did not run.
+pub(crate) fn start_http(
+    options: &Options,
+    sched: Option<&Sched>,
+    features: &mut Vec<Feature>,
+) -> Option<HttpCollector> {
+    let started = match sched {
+        Some(sched) => HttpCollector::start_beside(&options.http, sched),
+        None => HttpCollector::start(&options.http),
+    };
+    let gives = "HTTP/1 requests, where their time goes";
     kept("http", gives, "cgroup_skb", started, |h| h.off().to_vec(), features)
 }
 

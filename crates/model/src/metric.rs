@@ -19,6 +19,16 @@ pub const CPU_RUNQUEUE_TIME: &str = "taproot.cpu.runqueue.time";
 /// Time another entity ran while this one waited for the same CPU, seconds, delta.
 /// Attribute `culprit=<entity id>`.
 pub const CPU_PREEMPTED_BY: &str = "taproot.cpu.preempted_by.time";
+/// Time of requests by stage, seconds, delta. At whoever serves: `stage=receive` (in the
+/// socket's buffer until it was read), `service` (from there to the first byte of the
+/// answer), `send` (to its last byte). Of the first two, what kept the reading thread from
+/// running stands apart: `receive.queued` (waiting for a CPU), `receive.throttled` (stopped
+/// by its quota), `receive.unknown` (not seen), and so for `service`. At whoever asks:
+/// `peer` (network and peer up to the first byte), `transfer`. All parts of an end add up to
+/// the latency of the requests in [`REQUEST_STAGED`].
+pub const REQUEST_STAGE_TIME: &str = "taproot.request.stage.time";
+/// Requests whose stages were seen, delta. Attribute `role=server` or `role=client`.
+pub const REQUEST_STAGED: &str = "taproot.request.staged";
 /// CPUs this node has, gauge.
 pub const NODE_CPUS: &str = "taproot.node.cpus";
 /// Busy CPU time of the node, seconds, delta.

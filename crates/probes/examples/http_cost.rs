@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use taproot_probes::cost::{RunTimes, run_times};
 use taproot_probes::http::{HttpCollector, Options};
+use taproot_probes::pressure::Sched;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -44,7 +45,9 @@ fn main() -> Result<()> {
     let mut bare = Link::open()?;
     let group = Group::enter()?;
     let mut observed = Link::open()?;
-    let mut http = HttpCollector::start(&Options::default())?;
+    // Its program runs at every switch, observed or not: the difference is without it.
+    let sched = Sched::start(true)?;
+    let mut http = HttpCollector::start_beside(&Options::default(), &sched)?;
     http.watch(&group.0)?;
     bare.ask(200)?;
     observed.ask(200)?;

@@ -327,3 +327,43 @@ fn what_was_understood_of_a_services_traffic() {
     let row = top.rows.iter().find(|r| &*r.service == "api").unwrap();
     assert_eq!(row.coverage, Some(0.75));
 }
+
+#[test]
+fn a_requests_time_is_told_by_its_stages() {
+    let told = |parts: &[(&str, f64)]| {
+        let mut w = world();
+        w.add(&requests(1, Role::Server, 200, 2, 48));
+        w.add(&Signal::Flow(Box::new(flow(1, Role::Server))));
+        let mut add = |name: &str, attribute: String, value: f64| {
+            let Signal::Metric(part) = metric_of(1, name, MetricKind::Delta, value) else {
+                panic!("a metric")
+            };
+            w.add(&Signal::Metric(Metric { attribute: attribute.into(), ..part }));
+        };
+        add(metric::REQUEST_STAGED, "role=server".into(), 2.0);
+        for (stage, seconds) in parts {
+            add(metric::REQUEST_STAGE_TIME, format!("stage={stage}"), *seconds);
+        }
+        let top = Top::of(&w, w.span());
+        let row = top.rows.into_iter().find(|r| &*r.service == "api").unwrap();
+        row.spent.expect("its requests were seen")
+    };
+    let held_up = [
+        ("receive", 0.0),
+        ("receive.queued", 0.018),
+        ("receive.throttled", 0.05),
+        ("service", 0.016),
+        ("service.queued", 0.0),
+        ("service.throttled", 0.012),
+        ("send", 0.0),
+    ];
+    let spent = told(&held_up);
+    assert!((spent.total - 0.048).abs() < 1e-9, "{spent:?}");
+    let parts = [spent.throttled, spent.queued, spent.work].map(|part| part.unwrap());
+    let right = [0.031, 0.009, 0.008];
+    assert!(parts.iter().zip(right).all(|(a, b)| (a - b).abs() < 1e-9), "{spent:?}");
+
+    let unseen = told(&[("receive.unknown", 0.06), ("service.unknown", 0.036), ("send", 0.0)]);
+    assert_eq!((unseen.throttled, unseen.queued, unseen.work), (None, None, None));
+    assert!((unseen.unknown - 0.048).abs() < 1e-9, "{unseen:?}");
+}

@@ -105,6 +105,10 @@ pub const ATTRIBUTES: &[Attribute] = &[
     own("taproot.websocket.opcode", "kind of message"),
     own("taproot.websocket.close_code", "code of the close"),
     own("taproot.request.direction", "`request` or `response`"),
+    own(
+        "taproot.request.stage",
+        "`receive`, `service`, `send`, `peer`, `transfer`; `.queued`, `.throttled`, `.unknown`: why its thread did not run",
+    ),
     own("taproot.drop.reason", "the kernel's reason"),
     own("taproot.reset.direction", "`sent` or `received`"),
     own("taproot.limit.level", "`pod` or `container`: whose limit it was"),
@@ -129,6 +133,8 @@ pub fn attribute_of_key(key: &str) -> Option<&'static str> {
         "resource" => "taproot.pressure.resource",
         "kind" => "taproot.fd.kind",
         "state" => "taproot.capture.state",
+        "stage" => "taproot.request.stage",
+        "role" => "taproot.role",
         _ => return None,
     })
 }

@@ -339,6 +339,18 @@ pub const INSTRUMENTS: &[Instrument] = &[
         &["taproot.culprit"],
         "Time another instance ran while this one waited for the same CPU.",
     ),
+    counter(
+        metric::REQUEST_STAGE_TIME,
+        "s",
+        &["taproot.request.stage"],
+        "Time of requests by stage; the stages of an end add up to their latency.",
+    ),
+    counter(
+        metric::REQUEST_STAGED,
+        "{request}",
+        &["taproot.role"],
+        "Requests whose stages were seen.",
+    ),
     gauge(metric::NODE_CPUS, "{cpu}", "CPUs of the node."),
     counter(metric::NODE_CPU_TIME, "s", &[], "Busy CPU time of the node.").standing(Development),
     counter(metric::PRESSURE_TIME, "s", &["taproot.pressure.resource"], "Stall time by PSI."),

@@ -86,14 +86,39 @@ __noinline int send_sample(struct connection *c, struct http_key *key, u64 now, 
 	out->duration = now - start;
 	out->first_byte = c->first_byte > start ? c->first_byte - start : 0;
 	out->key = *key;
+	out->stages = c->stages;
+	out->staged = c->staged;
 	out->request_bytes = c->current.request_bytes;
 	out->response_bytes = bytes;
 	out->peer_port = c->peer_port;
 	out->path_length = c->current.has_path ? c->path_length : 0;
-	out->pad = 0;
 	__builtin_memcpy(out->path, c->path, HTTP_PATH);
 	bpf_ringbuf_submit(out, 0);
 	return 0;
+}
+
+static __always_inline void add(u64 *sum, u64 ns)
+{
+	if (ns)
+		__sync_fetch_and_add(sum, ns);
+}
+
+static __always_inline void add_stage(struct http_stage *sum, const struct http_stage *part)
+{
+	add(&sum->total, part->total);
+	add(&sum->queued, part->queued);
+	add(&sum->throttled, part->throttled);
+	add(&sum->unknown, part->unknown);
+}
+
+/* The first byte of the answer was seen, and now its last. */
+static __always_inline void add_stages(struct http_value *value, struct connection *c, u64 now)
+{
+	c->stages.send = now - c->first_byte;
+	__sync_fetch_and_add(&value->staged, 1);
+	add_stage(&value->stages.receive, &c->stages.receive);
+	add_stage(&value->stages.service, &c->stages.service);
+	add(&value->stages.send, c->stages.send);
 }
 
 /* One request has its end: answered with `status`, or with 0 not at all. */
@@ -126,6 +151,8 @@ __noinline int finish(struct connection *c, u32 status, u32 bytes, u64 now)
 	if (bucket >= HTTP_BUCKETS)
 		bucket = HTTP_BUCKETS - 1;
 	__sync_fetch_and_add(&value->buckets[bucket], 1);
+	if (c->staged)
+		add_stages(value, c, now);
 
 	if (!value->named && c->current.has_path) {
 		/* The first of its kind carries the path that names the route. */
@@ -164,6 +191,7 @@ static __always_inline bool pop(struct connection *c)
 {
 	u32 tail = c->tail;
 
+	c->staged = 0;
 	if (c->head != tail) {
 		c->current = c->pending[tail & (PENDING - 1)];
 		barrier();

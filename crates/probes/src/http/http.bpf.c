@@ -24,7 +24,8 @@ static __always_inline struct connection *adopt(struct scratch *s, struct bpf_so
 	struct http_key *key = &c->key;
 	u32 near, far;
 
-	__builtin_memset(c, 0, sizeof(*c));
+	/* All else in it was never written, and is zero. */
+	__builtin_memset(key, 0, sizeof(*key));
 	if (tcp)
 		key->netns = tcp->inet_conn.icsk_inet.sk.__sk_common.skc_net.net->net_cookie;
 	key->cgroup = bpf_sk_cgroup_id(sk);
@@ -129,6 +130,30 @@ SEC("cgroup_skb/ingress")
 int http_ingress(struct __sk_buff *skb)
 {
 	return segment(skb, false);
+}
+
+/* ---- the application's end of the socket -------------------------------- */
+
+/*
+ * Called after bytes were copied to whoever reads, in that thread. It is told of every
+ * TCP socket of the machine; those without a connection of ours cost one look-up.
+ * Readers and senders hold the socket's lock, so that nobody answers meanwhile.
+ */
+SEC("tp_btf/tcp_rcv_space_adjust")
+int BPF_PROG(http_read, struct sock *sk)
+{
+	struct connection *c = bpf_sk_storage_get(&connections, sk, NULL, 0);
+	struct task_struct *task;
+	struct tcp_sock *tcp;
+
+	if (!c || c->key.role != HTTP_ROLE_SERVER || c->read == c->head)
+		return 0;
+	tcp = bpf_skc_to_tcp_sock(sk);
+	if (!tcp)
+		return 0;
+	task = bpf_get_current_task_btf();
+	requests_read(c, tcp->copied_seq, task->pid);
+	return 0;
 }
 
 /* ---- the end of a connection ------------------------------------------ */

@@ -58,11 +58,33 @@ struct http_key {
 	__u8 pad;
 };
 
+/* A part of a request's time, ns, and why the thread that read the request did not run
+ * during it. What is in none of the three is its work, and its waiting for others. */
+struct http_stage {
+	__u64 total;
+	__u64 queued;        /* it waited for a CPU */
+	__u64 throttled;     /* its quota of CPU time was used up */
+	__u64 unknown;       /* not known whether it waited */
+};
+
+/*
+ * At a server: from the first byte's arrival at the socket to its being read, from
+ * there to the first byte of the answer, from there to its last. A client's `service`
+ * is its network and peer, from the first byte sent to the first received.
+ */
+struct http_stages {
+	struct http_stage receive;
+	struct http_stage service;
+	__u64 send;
+};
+
 struct http_value {
 	__u64 count;
 	__u64 request_bytes;
 	__u64 response_bytes;
 	__u64 latency_sum;
+	__u64 staged;        /* requests whose stages were seen: those in `stages` */
+	struct http_stages stages;
 	__u32 named;         /* a sample that names this route has reached the ring */
 	__u32 pad;
 	__u32 buckets[HTTP_BUCKETS];
@@ -73,11 +95,12 @@ struct http_sample {
 	__u64 first_byte;    /* ns after start */
 	__u64 duration;      /* ns */
 	struct http_key key;
+	struct http_stages stages;
 	__u32 request_bytes;
 	__u32 response_bytes;
 	__u16 path_length;   /* bytes of path that are valid */
 	__u16 peer_port;     /* the ephemeral end's port */
-	__u32 pad;
+	__u32 staged;        /* whether `stages` was seen */
 	__u8 path[HTTP_PATH];
 };
 

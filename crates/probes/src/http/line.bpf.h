@@ -133,6 +133,7 @@ __noinline int request_line(struct scratch *s, struct connection *c, u32 start, 
 	end_segment(&h);
 	p.route = h.hash ? h.hash : 1;
 	p.start = c->dir[0].message_start;
+	p.seq = c->dir[0].message;
 	if (c->head == c->tail) {
 		/* Alone in the queue: its path is kept for a sample. */
 		u32 length = h.at - (start + skip);

@@ -1,11 +1,12 @@
 //! HTTP/1 requests at the socket's edge, counted in the kernel.
 //!
 //! Programs on `cgroup_skb` of the chosen control groups parse each TCP stream by
-//! sequence numbers; counts and latency histograms live in one map, exact whatever
+//! sequence numbers; counts, latency histograms and sums of stages live in one map, exact whatever
 //! happens to the ring, which only carries samples. See `http.bpf.c`.
 
 mod read;
 pub mod route;
+mod stages;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,9 +19,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::maps::entries;
+use crate::pressure::Sched;
 use crate::{Attached, Error, Off, Pod, Result, as_bytes, attach_all, from_bytes, load_tolerant};
 pub use read::{Counts, Delta, Key, Method, Role, Sample};
 use skeleton::types::{http_key, http_sample, http_value};
+pub use stages::{Stage, Stages};
 
 mod skeleton {
     #![allow(warnings, clippy::all, clippy::pedantic, reason = "generated")]
@@ -97,7 +100,26 @@ pub struct HttpCollector {
 
 impl HttpCollector {
     /// Loads the programs; nothing is observed until a group is [added](Self::watch).
+    ///
+    /// What a thread waited for a CPU while it had a request, nobody tells here: see
+    /// [`Self::start_beside`].
+    ///
+    /// # Errors
+    /// When the ring's size is not possible, or the kernel refuses a program.
     pub fn start(options: &Options) -> Result<Self> {
+        Self::start_with(options, None)
+    }
+
+    /// As [`Self::start`], with the stages of a request split by why its thread did not
+    /// run, as the scheduler's collector sees it. It has to live as long as this one.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_beside(options: &Options, sched: &Sched) -> Result<Self> {
+        Self::start_with(options, Some(sched))
+    }
+
+    fn start_with(options: &Options, sched: Option<&Sched>) -> Result<Self> {
         if !options.ring_bytes.is_power_of_two() || options.ring_bytes < 4096 {
             return Err(Error::Invalid(format!(
                 "a ring of {} bytes is not possible: give a power of two from 4096 on",
@@ -107,7 +129,7 @@ impl HttpCollector {
         let required = ["http_egress", "http_ingress"];
         let (skel, mut off) =
             load_tolerant("http", &required, skeleton::HttpSkelBuilder::default, |open| {
-                configure(open, options)
+                configure(open, options, sched)
             })?;
         let Attached { links, off: unattached } = attach_all(&skel, &required);
         off.extend(unattached);
@@ -230,10 +252,21 @@ impl HttpCollector {
     }
 }
 
-fn configure(open: &mut skeleton::OpenHttpSkel<'static>, options: &Options) -> Result<()> {
+fn configure(
+    open: &mut skeleton::OpenHttpSkel<'static>,
+    options: &Options,
+    sched: Option<&Sched>,
+) -> Result<()> {
     if let Some(data) = open.maps.rodata_data.as_deref_mut() {
         data.slow_ns = options.slow.as_nanos() as u64;
         data.sample_every = options.sample_every;
+        data.waits_known = sched.is_some();
+    }
+    if let Some(sched) = sched {
+        open.maps
+            .threads
+            .reuse_fd(sched.threads())
+            .map_err(Error::bpf("sharing the threads' waits with the scheduler's collector"))?;
     }
     open.maps
         .samples

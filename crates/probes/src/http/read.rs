@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use taproot_model::Histogram;
 
+use super::Stages;
 use super::skeleton::types::{http_key, http_sample, http_value};
 
 /// First histogram slot of the kernel side (`HTTP_FIRST_BUCKET`).
@@ -125,6 +126,8 @@ pub struct Delta {
     pub response_bytes: u64,
     /// First byte of the request to last byte of the response.
     pub latency: Histogram,
+    /// Where that time went, of those requests whose stages were seen.
+    pub stages: Stages,
 }
 
 /// Totals at the last poll.
@@ -134,6 +137,7 @@ pub struct Counts {
     request_bytes: u64,
     response_bytes: u64,
     latency_sum: u64,
+    stages: Stages,
     buckets: Vec<u32>,
 }
 
@@ -146,17 +150,20 @@ impl Counts {
             (FIRST_BUCKET + slot as u16, u64::from(new.wrapping_sub(*old)))
         });
         let sum = now.latency_sum.saturating_sub(self.latency_sum);
+        let stages = Stages::of(now.staged, &now.stages);
         let delta = Delta {
             key,
             count: now.count - self.count,
             request_bytes: now.request_bytes.saturating_sub(self.request_bytes),
             response_bytes: now.response_bytes.saturating_sub(self.response_bytes),
             latency: Histogram::from_buckets(buckets, sum),
+            stages: stages.since(self.stages),
         };
         self.count = now.count;
         self.request_bytes = now.request_bytes;
         self.response_bytes = now.response_bytes;
         self.latency_sum = now.latency_sum;
+        self.stages = stages;
         self.buckets.copy_from_slice(&now.buckets);
         delta
     }
@@ -179,6 +186,8 @@ pub struct Sample {
     pub request_bytes: u32,
     /// Response bytes.
     pub response_bytes: u32,
+    /// Where its time went; `None` where that was not seen.
+    pub stages: Option<Stages>,
     /// Path as sent up to its query string, at most 96 bytes; empty when pipelined.
     pub path: String,
 }
@@ -194,6 +203,7 @@ impl From<&http_sample> for Sample {
             peer_port: raw.peer_port,
             request_bytes: raw.request_bytes,
             response_bytes: raw.response_bytes,
+            stages: (raw.staged != 0).then(|| Stages::of(1, &raw.stages)),
             path: String::from_utf8_lossy(&raw.path[..length]).into_owned(),
         }
     }

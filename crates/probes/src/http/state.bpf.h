@@ -3,13 +3,16 @@
 #ifndef TAPROOT_HTTP_STATE
 #define TAPROOT_HTTP_STATE
 
-#include "taproot.h"
+#include "waits.bpf.h"
 #include "http.h"
 
 /* Nanoseconds from which a request is sampled as slow, and one in how many is
  * sampled anyway (0: none). Set before loading. */
 const volatile u64 slow_ns = 500000000;
 const volatile u32 sample_every = 0;
+
+/* Whether the scheduler's program writes `threads`. Set before loading. */
+const volatile bool waits_known = false;
 
 /* Never read: no map holds a sample, and what none holds is not in the Rust types. */
 const volatile struct http_sample sample_layout = {};
@@ -34,10 +37,17 @@ enum phase {
 	PHASE_DONE,    /* no longer HTTP: upgraded or tunnelled */
 };
 
+/* One cache line. */
 struct pending {
 	u64 start;
 	u64 route;
+	u64 read;      /* when it was read, ns; 0: it was not, as far as we saw */
+	u64 queued;    /* of the time until then, as in struct http_stage */
+	u64 throttled;
+	u64 unknown;
 	u32 request_bytes;
+	u32 seq;       /* of its first byte */
+	u32 reader;    /* the thread that read it */
 	u8 method;
 	u8 has_path;
 	u16 pad;
@@ -69,9 +79,12 @@ struct connection {
 	/* Requests without an answer yet: written by the request direction only,
 	 * taken by the response direction only. */
 	u32 head, tail;
+	u32 read;     /* of them, those before this one were read; by the reader only */
 	u32 unqueued; /* beyond the ring: counted, without latency */
 	u32 current_valid;
+	u32 staged;   /* `stages` is that of `current` */
 	struct pending current; /* the one being answered */
+	struct http_stages stages;
 	u64 first_byte;
 	u8 path[HTTP_PATH];
 	struct pending pending[PENDING];
@@ -81,7 +94,7 @@ struct connection {
 struct scratch {
 	u32 busy;
 	u32 pad;
-	struct connection fresh;
+	struct connection fresh; /* what a new connection starts from; only its key and port change */
 	u8 buffer[BUFFER + 16];
 };
 
@@ -138,6 +151,14 @@ struct {
 	__type(key, u32);
 	__type(value, struct http_value);
 } zero SEC(".maps");
+
+/* All zero: the record of a thread that is new. Too large for the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct thread);
+} no_waits SEC(".maps");
 
 static __always_inline void lose(u32 reason)
 {

@@ -4,6 +4,7 @@
 #define TAPROOT_HTTP_STREAM
 
 #include "line.bpf.h"
+#include "stages.bpf.h"
 
 /* Moves `next` over a body, a gigabyte at a time: sequence numbers wrap. */
 static __always_inline void leap(struct direction *d)
@@ -66,6 +67,8 @@ static __always_inline void response_head_done(struct connection *c, u64 now)
 	c->first_byte = d->message_start;
 	if (!c->current_valid)
 		lose(HTTP_LOST_ORPHAN);
+	else
+		answer_begins(c);
 	tunnel = status == 101 || (c->current_valid && c->current.method == HTTP_CONNECT && status / 100 == 2);
 	if (tunnel) {
 		response_done(c, now);

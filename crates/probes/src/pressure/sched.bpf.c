@@ -18,8 +18,9 @@
  * tasks (second field of /proc/<pid>/schedstat), except for what the
  * counters of `lost` admit.
  */
-#include "taproot.h"
+#include "waits.bpf.h"
 #include "sched.h"
+#include "sched_types.bpf.h"
 
 #define PF_KTHREAD 0x00200000
 /* Slices of history per CPU; a power of two. */
@@ -34,55 +35,6 @@
 #define QUOTA_LEVELS 4
 /* Refills that a stop is believed to last, at most. */
 #define MOST_REFILLS 32
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct sched_info {
-	unsigned long pcount;
-	unsigned long long run_delay;
-	unsigned long long last_queued;
-};
-
-struct timerqueue_node {
-	s64 expires;
-};
-
-struct hrtimer {
-	struct timerqueue_node node;
-};
-
-struct cfs_bandwidth {
-	s64 period;
-	u64 quota;
-	struct hrtimer period_timer;
-};
-
-struct task_group {
-	struct cfs_bandwidth cfs_bandwidth;
-};
-
-struct rq {
-	u64 clock;
-};
-
-struct cfs_rq {
-	struct rq *rq;
-	struct task_group *tg;
-	int runtime_enabled;
-	s64 runtime_remaining;
-	int throttle_count;
-	u64 throttled_clock;
-};
-
-struct sched_entity {
-	struct sched_entity *parent;
-	struct cfs_rq *cfs_rq;
-};
-
-struct task_struct___sched {
-	struct sched_info sched_info;
-	struct sched_entity se;
-};
-#pragma clang attribute pop
 
 /* Set by user space: whether only the cgroups in `watched` count as victims. */
 const volatile bool only_watched = false;
@@ -195,11 +147,15 @@ static __always_inline u64 who_is(struct task_struct *task)
 	return cgroup_of(task);
 }
 
+/* A victim of 0 is one whose matrix nobody asked for. */
 static __noinline void add_wait(u64 victim, u64 culprit, u64 ns)
 {
 	struct wait_key key = { .victim = victim, .culprit = culprit };
-	u64 *sum = bpf_map_lookup_elem(&waits, &key);
+	u64 *sum;
 
+	if (!victim)
+		return;
+	sum = bpf_map_lookup_elem(&waits, &key);
 	if (!sum) {
 		u64 zero = 0;
 
@@ -328,16 +284,9 @@ struct handing_out {
 	u64 to; /* moves back to the start of the slices already handed out */
 	u64 stop_from;
 	u64 stop_until;
-	bool limited; /* some cgroup above has a quota */
+	u64 throttled; /* of what was handed out, what the quota caused */
+	bool limited;  /* some cgroup above has a quota */
 };
-
-static __always_inline u64 overlap(u64 from, u64 to, u64 other_from, u64 other_to)
-{
-	u64 low = from > other_from ? from : other_from;
-	u64 high = to < other_to ? to : other_to;
-
-	return high > low ? high - low : 0;
-}
 
 static __always_inline void gather(struct handing_out *w, u64 who, u64 ns)
 {
@@ -378,17 +327,20 @@ static long hand_out_slice(u32 back, void *context)
 
 		ns -= overlap(start, end, w->stop_from, w->stop_until);
 		/* It was runnable and the CPU free: only its quota can have kept it. */
-		if (ns)
-			gather(w, slice->who == WHO_IDLE && w->limited ? WHO_THROTTLED : slice->who,
-			       ns);
+		if (ns && slice->who == WHO_IDLE && w->limited) {
+			w->throttled += ns;
+			gather(w, WHO_THROTTLED, ns);
+		} else if (ns) {
+			gather(w, slice->who, ns);
+		}
 		w->to = start;
 	}
 	return w->to <= w->from;
 }
 
-/* Lays the wait over the CPU's history. */
-static __always_inline void hand_out(struct history *history, struct task_struct___sched *next,
-				     u64 victim, u64 from, u64 now)
+/* Lays the wait over the CPU's history; returns what of it the own quota caused. */
+static __always_inline u64 hand_out(struct history *history, struct task_struct___sched *next,
+				    u64 victim, u64 from, u64 now)
 {
 	struct handing_out w = { .history = history, .victim = victim, .from = from, .to = now };
 	u64 stopped;
@@ -422,6 +374,7 @@ static __always_inline void hand_out(struct history *history, struct task_struct
 		if (rest)
 			add_wait(victim, WHO_UNKNOWN, rest);
 	}
+	return w.throttled + stopped;
 }
 
 /*
@@ -456,26 +409,64 @@ static __always_inline void account_migration(struct task_struct *next, u64 vict
 	memory->check = own ^ (delay + wait);
 }
 
+/* Notes in the thread's own record that it waited until this moment. */
+static __always_inline void remember_wait(struct thread *thread, struct task_struct *next, u64 wait,
+					  u64 throttled)
+{
+	struct task_struct___sched *info = (void *)next;
+	u64 delay = info->sched_info.run_delay, known = thread->delay;
+	struct thread_wait *slot;
+
+	/* Grown while nobody looked: it waited at another CPU, and was moved. */
+	u64 moved = known && delay > known ? delay - known : 0;
+
+	thread->delay = delay + wait;
+	if (!(wait + moved))
+		return;
+	slot = &thread->waits[(thread->newest + 1) & (WAITS - 1)];
+	slot->end = bpf_ktime_get_ns();
+	slot->throttled = throttled;
+	slot->queued = wait + moved - throttled;
+	thread->newest++;
+}
+
+/* Hands a wait out to those who ran; returns what of it the own quota caused. */
+static __always_inline u64 account_parts(struct history *history, struct task_struct *next, u64 victim,
+					 u64 since, u64 now)
+{
+	struct slice *newest = &history->slices[history->head & (HISTORY - 1)];
+	struct task_struct___sched *info = (void *)next;
+
+	if (newest->who == WHO_IDLE && now - since < WAKING_NS)
+		add_wait(victim, WHO_WAKING, now - since);
+	else if (since >= slice_start(history, 0) && !has_quota(&info->se))
+		/* By far the most common: one owner had the CPU all the time. */
+		add_wait(victim, newest->who, now - since);
+	else
+		return hand_out(history, info, victim, since, now);
+	return 0;
+}
+
 static __always_inline void account_wait(struct history *history, struct task_struct *next, u64 now)
 {
 	struct task_struct___sched *info = (void *)next;
 	u64 since = info->sched_info.last_queued;
 	u64 wait = since && since < now ? now - since : 0;
-	struct slice *newest = &history->slices[history->head & (HISTORY - 1)];
-	u64 victim = cgroup_of(next);
+	u64 victim = cgroup_of(next), throttled = 0;
+	u32 pid = next->pid;
+	struct thread *thread = bpf_map_lookup_elem(&threads, &pid);
 
-	if (only_watched && !bpf_map_lookup_elem(&watched, &victim))
-		return;
-	account_migration(next, victim, wait);
-	if (!wait)
-		return;
-	if (newest->who == WHO_IDLE && wait < WAKING_NS)
-		add_wait(victim, WHO_WAKING, wait);
-	else if (since >= slice_start(history, 0) && !has_quota(&info->se))
-		/* By far the most common: one owner had the CPU all the time. */
-		add_wait(victim, newest->who, wait);
-	else
-		hand_out(history, info, victim, since, now);
+	if (only_watched && !bpf_map_lookup_elem(&watched, &victim)) {
+		if (!thread)
+			return;
+		victim = 0;
+	}
+	if (victim)
+		account_migration(next, victim, wait);
+	if (wait)
+		throttled = account_parts(history, next, victim, since, now);
+	if (thread)
+		remember_wait(thread, next, wait, throttled);
 }
 
 SEC("tp_btf/sched_switch")

@@ -2,6 +2,7 @@
 //! reasoning are in `sched.bpf.c`.
 
 use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use libbpf_rs::{Link, MapCore, MapFlags};
 
@@ -121,6 +122,11 @@ impl Sched {
         }
         let lost = LostCounters::new(LOST);
         Ok(Self { _links: attached.links, skel, cells: HashMap::new(), lost })
+    }
+
+    /// The map in which the waits of single threads are kept, for whoever watches some.
+    pub(crate) fn threads(&self) -> BorrowedFd<'_> {
+        self.skel.maps.threads.as_fd()
     }
 
     /// Adds a cgroup to those whose waits are accounted.

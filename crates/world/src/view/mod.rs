@@ -9,6 +9,7 @@ mod flows;
 mod golden;
 mod map;
 mod requests;
+mod spent;
 mod top;
 
 pub use capture::Capture;
@@ -16,6 +17,7 @@ pub use flows::{FlowRow, Flows};
 pub use golden::{Golden, Latency};
 pub use map::{Map, MapEdge, MapService};
 pub use requests::{ExemplarRow, RequestRow, RequestsView};
+pub use spent::Spent;
 pub use top::{Top, TopRow};
 
 use taproot_model::Span;

@@ -1,6 +1,6 @@
 use super::capture::captures;
 use super::golden::Sums;
-use super::{Golden, SCHEMA_VERSION, seconds};
+use super::{Golden, SCHEMA_VERSION, Spent, seconds};
 use crate::{SeriesKey, World};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -32,6 +32,8 @@ pub struct TopRow {
     pub node: Name,
     /// Requests it served; `null` if it serves none that are understood.
     pub inbound: Option<Golden>,
+    /// Where the time of the HTTP/1 requests that it served went; `null` where not seen.
+    pub spent: Option<Spent>,
     /// Parsed over socket bytes of its TCP connections; `null` without any.
     pub coverage: Option<f64>,
     /// CPUs used.
@@ -86,6 +88,7 @@ fn row(world: &World, entity: &Entity, inbound: Option<&Sums>, span: Span) -> To
         instance: entity.instance().clone(),
         node: entity.node.clone(),
         inbound: golden,
+        spent: Spent::of(world, &entity.id, span),
         coverage: None,
         cpu: rate(metric::CPU_TIME),
         cpu_limit: level(metric::CPU_LIMIT),
