@@ -8,7 +8,7 @@ use serde::Serialize;
 use taproot_diagnosis::Evidence;
 use taproot_model::Span;
 use taproot_world::World;
-use taproot_world::view::{Flows, Golden, Latency, Map, RequestsView, Top, TopRow};
+use taproot_world::view::{Flows, Golden, Latency, Map, RequestsView, Spent, Top, TopRow};
 
 use crate::args::{Output, ReadArgs, SortBy};
 use crate::live::{self, Live};
@@ -230,6 +230,7 @@ fn top_table(top: &Top) -> String {
         "CPU WAIT",
         "MEMORY",
         "FILES",
+        "A REQUEST'S TIME",
     ];
     let mut table = Table::new(&header);
     let number = |v: Option<f64>| v.map_or_else(|| "-".into(), |v| format!("{v:.2}"));
@@ -257,6 +258,7 @@ fn top_table(top: &Top) -> String {
             &number(r.cpu_wait),
             &of(r.memory, r.memory_limit, &bytes),
             &of(r.fds, r.fd_limit, &|v| format!("{v:.0}")),
+            &r.spent.as_ref().map_or_else(|| "-".into(), spent),
         ]);
     }
     or_nothing(&table, "no instance was seen yet")
@@ -270,6 +272,25 @@ pub(super) fn status_cell(code: Option<&str>, status: Option<u16>) -> String {
         (None, Some(0)) => "ok".into(),
         (None, Some(status)) => status.to_string(),
     }
+}
+
+/// Parts of a request's time that are left out of a line: less than a fiftieth.
+const TOO_SMALL: f64 = 0.02;
+
+/// "of 48.0ms: 31.0ms throttled, 9.0ms waiting for a CPU, 8.0ms work", the largest first.
+fn spent(spent: &Spent) -> String {
+    let mut parts = [
+        (spent.throttled, "throttled"),
+        (spent.queued, "waiting for a CPU"),
+        (spent.unread, "unread"),
+        (spent.work, "work"),
+        (Some(spent.send), "sending"),
+        (Some(spent.unknown), "waits not seen here"),
+    ];
+    parts.sort_by(|a, b| b.0.unwrap_or(0.0).total_cmp(&a.0.unwrap_or(0.0)));
+    let told = parts.iter().filter(|(time, _)| time.is_some_and(|t| t > TOO_SMALL * spent.total));
+    let words: Vec<_> = told.map(|(time, what)| format!("{} {what}", seconds(*time))).collect();
+    format!("of {}: {}", seconds(Some(spent.total)), words.join(", "))
 }
 
 fn requests_table(view: &RequestsView) -> String {
@@ -327,4 +348,28 @@ fn flows_table(view: &Flows) -> String {
 
 fn or_nothing(table: &Table, nothing: &str) -> String {
     if table.len() == 0 { format!("{nothing}\n") } else { table.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_requests_time_reads_as_a_sentence() {
+        let mut seen = Spent {
+            rate: 1.0,
+            total: 0.048,
+            throttled: Some(0.031),
+            queued: Some(0.009),
+            unread: Some(0.0),
+            work: Some(0.008),
+            send: 0.000_01,
+            unknown: 0.0,
+        };
+        let line = "of 48.0ms: 31.0ms throttled, 9.0ms waiting for a CPU, 8.0ms work";
+        assert_eq!(spent(&seen), line);
+        (seen.throttled, seen.queued, seen.unread, seen.work) = (None, None, None, None);
+        seen.unknown = 0.048;
+        assert_eq!(spent(&seen), "of 48.0ms: 48.0ms waits not seen here");
+    }
 }
