@@ -190,7 +190,7 @@ fn body_fits(header: Header, body: &[u8]) -> Option<bool> {
             Some(body[0] == 0 && (start == key || start == other || body[1] > 1))
         }
         QUERY | PREPARE if header.flags & !2 == 0 => {
-            if word()? + 4 > length {
+            if word()?.saturating_add(4) > length {
                 return Some(false);
             }
             let whole = body.len() == length as usize;

@@ -134,6 +134,7 @@ fn recognises_by_content() {
         &b"GET / HTTP/1.1\r\n"[..],
         b"\x04\0\0\0\x07\0\0\0\x09\0\0\0\x05hello",
         b"\x02\0\0\0\x05\0\0\0\0",
+        b"\x04\0\0\0\x07\0\0\0\x09\xff\xff\xff\xffhello",
     ] {
         refused::<Cql>(bytes);
     }
