@@ -8,7 +8,8 @@ use std::sync::mpsc::{Sender, channel};
 use taproot_kube::cgroup::Layout;
 use taproot_model::{Entity, EntityId, Metric, MetricKind, Signal, Timestamp, metric};
 use taproot_probes::pressure::{
-    self, CgroupPaths, CgroupReader, CgroupReading, Conntrack, NetnsCounters, NodeCounters, Stalls,
+    self, CgroupPaths, CgroupReader, CgroupReading, Conditions, Conntrack, NetnsCounters,
+    NodeCounters, Stalls,
 };
 
 use crate::error::{Error, Result};
@@ -138,6 +139,7 @@ impl Followed {
             sheet.count(id, metric::CPU_THROTTLED_PERIODS, POD, pod.cpu.throttled_periods);
         }
         let pids = self.pids();
+        self.conditions(&pids, sheet);
         self.files(&pids, sheet);
         self.network(pids.first().copied(), sheet);
         true
@@ -169,6 +171,16 @@ impl Followed {
             }
         }
         sheet.stalls(id, &reading.stalls);
+    }
+
+    fn conditions(&self, pids: &[u32], sheet: &mut Sheet<'_>) {
+        let found = Conditions::read(pids, self.paths.unified.as_deref());
+        let all = [("stopped", found.stopped), ("uninterruptible", found.uninterruptible)];
+        for (condition, count) in all {
+            let attribute = format!("condition={condition}");
+            let id = &self.entity.id;
+            sheet.put(id, metric::PROCESSES, &attribute, MetricKind::Gauge, count as f64);
+        }
     }
 
     fn files(&mut self, pids: &[u32], sheet: &mut Sheet<'_>) {
@@ -207,6 +219,10 @@ impl Followed {
 fn network(id: &EntityId, delta: &NetnsCounters, sheet: &mut Sheet<'_>) {
     sheet.delta(id, metric::RP_FILTER_DROPS, delta.rp_filter as f64);
     sheet.delta(id, metric::NO_ROUTES, delta.no_routes as f64);
+    sheet.delta(id, metric::UDP_BUFFER_DROPS, delta.udp_buffer_drops as f64);
+    sheet.delta(id, metric::ZERO_WINDOWS, delta.zero_windows as f64);
+    sheet.delta(id, metric::SYN_QUEUE_FULL, delta.syn_queue_full as f64);
+    sheet.delta(id, metric::CHECKSUM_ERRORS, delta.checksum_errors as f64);
     if let Some(conntrack) = &delta.conntrack {
         table(id, conntrack, sheet);
     }

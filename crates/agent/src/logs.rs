@@ -16,6 +16,8 @@ use taproot_patterns::miner::{Config, Miner, TemplateId};
 const LAST_WORDS: usize = 20;
 /// Bytes read from one log per interval; the rest waits for the next one.
 const READ_AT_ONCE: usize = 1 << 20;
+/// Bytes kept of a line whose end has not come; what follows of a longer one is passed over.
+const LONGEST: usize = 1 << 20;
 /// A template is news only after the stream was followed for so long: before, all are.
 const LEARNING: u64 = 20_000_000_000;
 /// Bytes of an example line.
@@ -27,6 +29,8 @@ pub(crate) struct Log {
     file: Option<(PathBuf, File)>,
     /// Bytes of an unfinished line.
     rest: Vec<u8>,
+    /// Whether `rest` is cut, and bytes are passed over until the line ends.
+    passing: bool,
     last: VecDeque<String>,
     parts: cri::PartJoiner,
 }
@@ -67,6 +71,7 @@ impl Log {
             dir,
             file: None,
             rest: Vec::new(),
+            passing: false,
             last: VecDeque::new(),
             parts: cri::PartJoiner::new(64 << 10),
         };
@@ -88,6 +93,7 @@ impl Log {
         let Ok(file) = File::open(&newest) else { return false };
         self.file = Some((newest, file));
         self.rest.clear();
+        self.passing = false;
         true
     }
 
@@ -100,10 +106,20 @@ impl Log {
         if bytes.is_empty() && self.turn_page() {
             return self.lines();
         }
-        self.rest.extend(bytes);
+        let mut new = &bytes[..];
+        if self.passing {
+            let end = new.iter().position(|&b| b == b'\n').unwrap_or(new.len());
+            new = &new[end..];
+            self.passing = new.is_empty();
+        }
+        self.rest.extend_from_slice(new);
         let mut lines: Vec<Vec<u8>> =
             self.rest.split(|&b| b == b'\n').map(<[u8]>::to_vec).collect();
         self.rest = lines.pop().unwrap_or_default();
+        if self.rest.len() > LONGEST {
+            self.rest.truncate(LONGEST);
+            self.passing = true;
+        }
         lines
     }
 
@@ -294,6 +310,23 @@ mod tests {
         assert!(matches!(&third[0], Signal::LogPattern(_)), "{third:?}");
         assert_eq!(log.last_words().len(), 3);
         assert!(log.last_words()[1].contains("\\u{0}") || log.last_words()[1].contains("\\x"));
+    }
+
+    #[test]
+    fn a_line_without_an_end_costs_bounded_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        std::fs::write(&path, vec![b'x'; 5 * LONGEST]).unwrap();
+        let mut log = Log::open(dir.path().to_owned(), true);
+        let mut book = Book::new(Timestamp(0));
+        for at in 1..=6 {
+            assert!(read(&mut log, &mut book, at).is_empty());
+            assert!(log.rest.len() <= LONGEST, "{}", log.rest.len());
+        }
+        let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"xxx\nINFO all is well\n").unwrap();
+        assert_eq!(read(&mut log, &mut book, 7).len(), 2);
+        assert_eq!(log.last_words().last().map(String::as_str), Some("INFO all is well"));
     }
 
     #[test]

@@ -60,6 +60,23 @@ fn logs_of_any_bytes_are_read() {
     assert!(output.status.success(), "{:?}", text(&output));
 }
 
+/// A gigabyte without a line's end, within a quarter of that.
+#[test]
+fn a_line_of_a_gigabyte_is_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("long.log");
+    std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+    let limited = "ulimit -v 262144; exec \"$0\" logs patterns -o json \"$1\"";
+    let output = std::process::Command::new("sh")
+        .args(["-c", limited, env!("CARGO_BIN_EXE_taproot")])
+        .arg(&path)
+        .output()
+        .expect("sh runs");
+    assert!(output.status.success(), "{:?}", text(&output));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["lines"], &found["cut"]), (&1.into(), &1.into()));
+}
+
 #[test]
 fn help_completions_and_man_pages_come_from_the_flags() {
     for args in [&["--help"][..], &["diagnose", "--help"], &["completions", "bash"]] {

@@ -69,6 +69,18 @@ pub const LISTEN_OVERFLOWS: &str = "taproot.listen.overflows";
 pub const RP_FILTER_DROPS: &str = "taproot.rp_filter.drops";
 /// Packets without a route in the entity's network namespace, delta.
 pub const NO_ROUTES: &str = "taproot.no_route";
+/// Datagrams that found the receive buffer full in the entity's network namespace, delta.
+pub const UDP_BUFFER_DROPS: &str = "taproot.udp.buffer.drops";
+/// Times a receive buffer was so full that the peer was told to stop sending, in the
+/// entity's network namespace, delta.
+pub const ZERO_WINDOWS: &str = "taproot.tcp.zero_windows";
+/// Times the queue of half-open connections was full in the entity's network namespace, delta.
+pub const SYN_QUEUE_FULL: &str = "taproot.tcp.syn_queue.full";
+/// Packets with a wrong checksum in the entity's network namespace, delta.
+pub const CHECKSUM_ERRORS: &str = "taproot.checksum.errors";
+/// Processes by what keeps them from running, gauge. Attribute `condition=stopped` (stopped,
+/// traced or frozen) or `condition=uninterruptible` (most often waiting for a device).
+pub const PROCESSES: &str = "taproot.process.conditions";
 /// Payload of TCP connections that the parsers were shown, bytes, delta. Attribute
 /// `state=parsed` (in messages that were understood), `state=unknown` (in none),
 /// `state=unseen` (never seen, not copied, or thrown away for want of room) or

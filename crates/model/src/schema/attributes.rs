@@ -115,6 +115,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     own("taproot.culprit", "instance that ran meanwhile"),
     own("taproot.pressure.resource", "`cpu.some`, `memory.full`, ..."),
     own("taproot.fd.kind", "`socket`, `file`, `pipe`, `epoll`, ..."),
+    own("taproot.process.condition", "`stopped` or `uninterruptible`"),
     own("taproot.capture.state", "`parsed`, `unknown`, `encrypted` or `unseen`"),
     own("taproot.syscall", "system call"),
     own("taproot.exit.signal", "number of the signal that ended it, 0 for none"),
@@ -135,6 +136,7 @@ pub fn attribute_of_key(key: &str) -> Option<&'static str> {
         "state" => "taproot.capture.state",
         "stage" => "taproot.request.stage",
         "role" => "taproot.role",
+        "condition" => "taproot.process.condition",
         _ => return None,
     })
 }

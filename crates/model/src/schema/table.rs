@@ -385,6 +385,17 @@ pub const INSTRUMENTS: &[Instrument] = &[
     ),
     counter(metric::RP_FILTER_DROPS, "{packet}", &[], "Packets refused by reverse-path filtering."),
     counter(metric::NO_ROUTES, "{packet}", &[], "Packets without a route."),
+    counter(metric::UDP_BUFFER_DROPS, "{packet}", &[], "Datagrams a full buffer refused."),
+    counter(metric::ZERO_WINDOWS, "{time}", &[], "Times a peer was told to stop sending."),
+    counter(
+        metric::SYN_QUEUE_FULL,
+        "{time}",
+        &[],
+        "Times the queue of half-open connections was full.",
+    ),
+    counter(metric::CHECKSUM_ERRORS, "{packet}", &[], "Packets with a wrong checksum."),
+    gauge(metric::PROCESSES, "{process}", "Processes that do not run, by why.")
+        .by(&["taproot.process.condition"]),
     // Happenings.
     counter(
         "taproot.process.exits",

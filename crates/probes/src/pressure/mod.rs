@@ -6,6 +6,7 @@
 //! | system-call hook | calls that fail, by cgroup, call and errno | [`Failures`] |
 //! | cgroup files | CPU use and throttling, memory, pids, PSI, with their limits | [`CgroupReader`] |
 //! | `/proc/<pid>/fd` | open files of the process closest to its limit | [`closest_to_limit`] |
+//! | `/proc/<pid>/stat` | processes that are stopped, frozen or stuck | [`Conditions`] |
 //! | `/proc/<pid>/net` | refused packets and the conntrack table of a netns | [`NetnsCounters`] |
 //! | `/proc` | the node: CPU, backlog, file table | [`NodeCounters`] |
 //!
@@ -14,6 +15,7 @@
 //! added since the last reading.
 
 mod cgroup;
+mod condition;
 pub(crate) mod counters;
 mod failures;
 mod fd;
@@ -25,6 +27,7 @@ mod syscalls;
 pub use cgroup::{
     CgroupPaths, CgroupReader, CgroupReading, CpuReading, MemoryReading, PidsReading, Stall, Stalls,
 };
+pub use condition::Conditions;
 pub use failures::{Failure, Failures, errno_name};
 pub use fd::{FdKind, FdReading, NodeFiles, closest_to_limit, fd_count, fd_kinds, fd_limit};
 pub use netns::{Conntrack, NetnsCounters};

@@ -42,6 +42,13 @@ pub struct NetnsCounters {
     pub backlog_drops: u64,
     /// Datagrams dropped because the receive buffer was full (`RcvbufErrors`).
     pub udp_buffer_drops: u64,
+    /// Windows of zero announced: a receive buffer was full (`TCPToZeroWindowAdv`).
+    pub zero_windows: u64,
+    /// First packets that found the queue of half-open connections full
+    /// (`TCPReqQFullDoCookies`, `TCPReqQFullDrop`).
+    pub syn_queue_full: u64,
+    /// Packets with a wrong checksum (`InCsumErrors` of IP, TCP, UDP).
+    pub checksum_errors: u64,
     /// Connection tracking; `None` where the kernel has none or hides it.
     pub conntrack: Option<Conntrack>,
 }
@@ -78,6 +85,12 @@ impl NetnsCounters {
             failed_attempts: get("Tcp", "AttemptFails"),
             backlog_drops: get("TcpExt", "TCPBacklogDrop"),
             udp_buffer_drops: get("Udp", "RcvbufErrors"),
+            zero_windows: get("TcpExt", "TCPToZeroWindowAdv"),
+            syn_queue_full: get("TcpExt", "TCPReqQFullDoCookies")
+                + get("TcpExt", "TCPReqQFullDrop"),
+            checksum_errors: get("Tcp", "InCsumErrors")
+                + get("Udp", "InCsumErrors")
+                + get("IpExt", "InCsumErrors"),
             conntrack: None,
         }
     }
@@ -95,6 +108,9 @@ impl NetnsCounters {
             failed_attempts: gained(self.failed_attempts, before.failed_attempts),
             backlog_drops: gained(self.backlog_drops, before.backlog_drops),
             udp_buffer_drops: gained(self.udp_buffer_drops, before.udp_buffer_drops),
+            zero_windows: gained(self.zero_windows, before.zero_windows),
+            syn_queue_full: gained(self.syn_queue_full, before.syn_queue_full),
+            checksum_errors: gained(self.checksum_errors, before.checksum_errors),
             conntrack: self.conntrack.map(|now| {
                 let before = before.conntrack.unwrap_or_default();
                 Conntrack {
@@ -163,13 +179,13 @@ fn conntrack(text: &str) -> Option<Conntrack> {
 mod tests {
     use super::*;
 
-    const NETSTAT: &str = "TcpExt: SyncookiesSent ListenOverflows ListenDrops TCPTimeouts TCPBacklogDrop IPReversePathFilter\n\
-                           TcpExt: 0 4 5 6 7 8\n\
+    const NETSTAT: &str = "TcpExt: SyncookiesSent ListenOverflows ListenDrops TCPTimeouts TCPBacklogDrop IPReversePathFilter TCPToZeroWindowAdv TCPReqQFullDoCookies TCPReqQFullDrop\n\
+                           TcpExt: 0 4 5 6 7 8 12 13 1\n\
                            IpExt: InNoRoutes InTruncatedPkts\n\
                            IpExt: 2 0\n";
     const SNMP: &str = "Ip: Forwarding DefaultTTL OutNoRoutes\nIp: 1 64 3\n\
                         Tcp: RtoAlgorithm MaxConn AttemptFails RetransSegs\nTcp: 1 -1 9 10\n\
-                        Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors\nUdp: 1 0 11 1 11\n\
+                        Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors InCsumErrors\nUdp: 1 0 11 1 11 2\n\
                         UdpLite: InDatagrams RcvbufErrors\nUdpLite: 0 99\n";
 
     #[test]
@@ -179,7 +195,8 @@ mod tests {
         assert_eq!((counters.rp_filter, counters.no_routes), (8, 5));
         assert_eq!((counters.timeouts, counters.retransmits), (6, 10));
         assert_eq!((counters.failed_attempts, counters.backlog_drops), (9, 7));
-        assert_eq!(counters.udp_buffer_drops, 11);
+        assert_eq!((counters.udp_buffer_drops, counters.checksum_errors), (11, 2));
+        assert_eq!((counters.zero_windows, counters.syn_queue_full), (12, 14));
     }
 
     #[test]
