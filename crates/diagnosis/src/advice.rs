@@ -1,5 +1,7 @@
 //! What to do about each class, and the commands that show the same by other means.
 
+mod rarer;
+
 use crate::fault::{Class, Finding};
 use crate::place::Place;
 use crate::report::Advice;
@@ -187,7 +189,7 @@ fn fix_more(n: &Names<'_>) -> Vec<String> {
             "raise the pids limit of {place} (now {}), or find what starts so many threads",
             n.fact_or("pids_limit", "not known")
         )],
-        other => general(other),
+        _ => rarer::fix(n),
     }
 }
 
@@ -322,7 +324,7 @@ fn network_commands(n: &Names<'_>) -> Vec<String> {
             "kubectl -n kube-system logs -l k8s-app=kube-dns --tail=50".to_owned(),
         ],
         Class::SlowDownstream => vec![format!("taproot requests --service {service} --watch")],
-        _ => Vec::new(),
+        _ => rarer::commands(n),
     };
     list
 }

@@ -1,5 +1,6 @@
 //! What could not be seen, and how much that costs in confidence.
 
+use crate::evidence::Link;
 use crate::report::Blind;
 use crate::scene::Scene;
 use crate::traced::Seen;
@@ -9,6 +10,10 @@ use taproot_model::{Name, Transport, metric};
 
 /// What a missing sense costs.
 const SENSE_COST: f64 = 0.04;
+/// What it costs not to see any request: nothing says what users feel.
+const NO_REQUESTS_COST: f64 = 0.4;
+/// What it costs not to see any packet.
+const NO_PACKETS_COST: f64 = 0.1;
 /// What lost events cost, whatever their number.
 const LOSS_COST: f64 = 0.02;
 /// Parsed share of the traffic below which the rest is worth a sentence.
@@ -34,6 +39,7 @@ pub(crate) fn blind(scene: &Scene<'_>, walk: Option<&Walk>) -> (Vec<Blind>, f64)
     if scene.links.is_empty() {
         cost("no connection of anybody was seen: is the flow feature on?".to_owned(), 0.5);
     }
+    unseen_links(scene, &mut cost);
     for (name, words) in SENSES {
         if !scene.anyone_has(name) {
             cost(format!("{words}: no signal of that kind arrived"), SENSE_COST);
@@ -64,6 +70,26 @@ pub(crate) fn blind(scene: &Scene<'_>, walk: Option<&Walk>) -> (Vec<Blind>, f64)
     one_ended(scene, walk, &mut cost);
     uncovered(scene, &mut cost);
     (out, sight)
+}
+
+/// Connections of which one of the two views is missing as a whole.
+fn unseen_links(scene: &Scene<'_>, cost: &mut impl FnMut(String, f64)) {
+    if scene.links.is_empty() {
+        return;
+    }
+    if scene.links.iter().all(|l| scene.felt(l, scene.span).requests == 0) {
+        let text = "no request of anybody was understood: whether users wait or fail is not known";
+        cost(text.to_owned(), NO_REQUESTS_COST);
+    }
+    let told = |l: &Link| {
+        let flow = scene.flow(l, scene.span);
+        let packets = flow.request_packets + flow.response_packets + flow.request_bytes;
+        packets + flow.connects + flow.failed() + flow.rtt.count() > 0
+    };
+    if !scene.links.iter().any(told) {
+        let text = "no figures of packets: loss, delay and refused connections cannot be seen";
+        cost(text.to_owned(), NO_PACKETS_COST);
+    }
 }
 
 fn lost(scene: &Scene<'_>) -> BTreeMap<String, u64> {

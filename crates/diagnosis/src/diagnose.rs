@@ -1,13 +1,14 @@
 use crate::advice;
 use crate::breakdown::{self, Breakdown, Changed};
+use crate::confidence::confidence;
+use crate::culprit::Culprit;
 use crate::evidence::Evidence;
 use crate::fault::{self, Class, Finding, RuledOut};
 use crate::locate::{self, Alarm, Located};
 use crate::observe;
 use crate::rank::{self, CLAIM, Cause, Focus, Ranking};
 use crate::report::{
-    Alternative, Chart, Culprit, EvidenceLine, Report, SCHEMA_VERSION, Suspect, SymptomLine,
-    Verdict,
+    Alternative, Chart, EvidenceLine, Report, SCHEMA_VERSION, Suspect, SymptomLine, Verdict,
 };
 use crate::scene::{Scene, Windows};
 use crate::symptom::{self, Measure, State, Symptom};
@@ -89,6 +90,7 @@ pub fn diagnose(evidence: &dyn Evidence, question: &Question) -> Result<Report, 
     let mut findings = fault::find(&scene);
     if let (Some(walk), Some(w)) = (&walk, scene.trouble) {
         findings.extend(fault::slow_downstream(&scene, walk, &w));
+        findings.extend(fault::failing(&scene, walk, &w));
     }
     let located = state.as_ref().and_then(|state| suspects(&scene, state));
     let focus = Focus {
@@ -100,9 +102,8 @@ pub fn diagnose(evidence: &dyn Evidence, question: &Question) -> Result<Report, 
     let ranking = rank::rank(&scene, &focus, findings);
     let breakdowns =
         state.as_ref().map_or_else(Vec::new, |s| broken_down(&scene, s, walk.as_ref()));
-    let mut report = report(&scene, asked, state.as_ref(), walk, ranking);
+    let mut report = report(&scene, asked, state.as_ref(), walk, ranking, breakdowns);
     report.suspects = located.map_or_else(Vec::new, suspected);
-    report.breakdowns = breakdowns;
     Ok(report)
 }
 
@@ -193,6 +194,7 @@ fn report(
     state: Option<&State>,
     walk: Option<Walk>,
     ranking: Ranking,
+    breakdowns: Vec<Breakdown>,
 ) -> Report {
     let mut causes = ranking.causes.into_iter();
     let top = causes.next();
@@ -209,7 +211,7 @@ fn report(
     };
     alternatives.truncate(3);
     let verdict = match &cause {
-        Some(cause) => caused(scene, cause, sight),
+        Some(cause) => caused(scene, cause, sight, &breakdowns),
         None => uncaused(scene, asked.as_ref(), state, walk.as_ref(), sight),
     };
     let mut ruled_out = cause.as_ref().map_or_else(Vec::new, |c| c.finding.ruled_out.clone());
@@ -225,7 +227,7 @@ fn report(
         symptoms: state.map_or_else(Vec::new, |s| symptoms(scene, s)),
         walk,
         suspects: Vec::new(),
-        breakdowns: Vec::new(),
+        breakdowns,
         evidence,
         effects,
         traces: scene.traces.clone(),
@@ -236,24 +238,21 @@ fn report(
     }
 }
 
-fn caused(scene: &Scene<'_>, cause: &Cause, sight: f64) -> Verdict {
+fn caused(scene: &Scene<'_>, cause: &Cause, sight: f64, breakdowns: &[Breakdown]) -> Verdict {
     let f = &cause.finding;
-    let entity = f.culprit_entity.as_ref().and_then(|id| scene.entities.get(id));
+    let culprit = Culprit::of(scene, f, breakdowns);
+    let most = culprit.request.as_ref();
+    let most = most.map_or_else(String::new, |request| format!("; most of it is {request}"));
     let until = scene.trouble.map(|w| w.during.to).or(f.until).filter(|to| *to < scene.span.to);
     Verdict {
         class: f.class,
-        headline: format!("{}{}", f.headline, alone(f.class)),
+        headline: format!("{}{most}{}", f.headline, alone(f.class)),
         place: Some(f.place.clone()),
-        culprit: Some(Culprit {
-            name: f.culprit.clone(),
-            entity: f.culprit_entity.clone(),
-            service: entity.map(|e| e.service.clone()),
-            instance: entity.map(|e| e.instance().clone()),
-            node: entity.map(|e| e.node.clone()).filter(|n| !n.is_empty()),
-        }),
+        culprit: Some(culprit),
         since: f.since,
         until,
-        confidence: cause.score * sight,
+        confidence: confidence(f.class, cause.score * sight),
+        score: cause.score * sight,
         predicted: f.predicted,
     }
 }
@@ -276,14 +275,15 @@ fn uncaused(
     walk: Option<&Walk>,
     sight: f64,
 ) -> Verdict {
-    let plain = |class, headline, confidence| Verdict {
+    let plain = |class, headline, score| Verdict {
         class,
         headline,
         place: None,
         culprit: None,
         since: None,
         until: None,
-        confidence,
+        confidence: confidence(class, score),
+        score,
         predicted: false,
     };
     let who = asked.map_or_else(|| "any service".to_owned(), ToString::to_string);
@@ -355,8 +355,7 @@ fn add_checked(
     }
     for checked in fault::checked(scene, &services) {
         let told = out.iter().any(|r| r.class == checked.class);
-        let explained =
-            verdict.class == checked.class || verdict.class.explains().contains(&checked.class);
+        let explained = verdict.class == checked.class || verdict.class.explains(checked.class);
         if !told && !explained {
             out.push(checked);
         }

@@ -16,6 +16,8 @@ pub mod attribute;
 mod blind;
 pub mod bound;
 pub mod breakdown;
+mod confidence;
+mod culprit;
 mod diagnose;
 mod evidence;
 pub mod fault;
@@ -34,13 +36,15 @@ pub mod traced;
 mod units;
 pub mod walk;
 
+pub use confidence::confidence;
+pub use culprit::{Culprit, CulpritKind};
 pub use diagnose::{Question, QuestionError, diagnose};
 pub use evidence::{Evidence, Link};
-pub use fault::{Class, Finding, Leaf, RuledOut};
+pub use fault::{Class, Family, Finding, Leaf, RuledOut};
 pub use place::Place;
 pub use report::{
-    Advice, Alternative, Blind, Chart, Culprit, EvidenceLine, Report, SCHEMA_VERSION, Suspect,
-    SymptomLine, Verdict,
+    Advice, Alternative, Blind, Chart, EvidenceLine, Report, SCHEMA_VERSION, Suspect, SymptomLine,
+    Verdict,
 };
 pub use scene::{Scene, Windows};
 pub use traced::{Traced, WithTraces, to_trace};

@@ -131,7 +131,13 @@ fn weight(scene: &Scene<'_>, finding: &Finding, focus: &Focus<'_>) -> f64 {
     }
     let starved = matches!(
         finding.class,
-        Class::NoisyNeighbour | Class::CpuLimit | Class::MemoryPressure | Class::LinkDelay
+        Class::NoisyNeighbour
+            | Class::CpuLimit
+            | Class::MemoryPressure
+            | Class::LinkDelay
+            | Class::DiskSlow
+            | Class::ReceiverStalled
+            | Class::Stall
     );
     if felt && starved && !focus.state.is_some_and(State::slow) {
         // Who is late is not refused: lack of time makes answers slow, not wrong.
@@ -166,7 +172,7 @@ fn explains(scene: &Scene<'_>, cause: &Cause, effect: &Cause) -> bool {
         let same = a.culprit_entity.is_some() && a.culprit_entity == b.culprit_entity;
         return same && cause.score > effect.score;
     }
-    if !a.class.explains().contains(&b.class) {
+    if !a.class.explains(b.class) {
         return false;
     }
     let upstream = || {
@@ -174,7 +180,10 @@ fn explains(scene: &Scene<'_>, cause: &Cause, effect: &Cause) -> bool {
         let reached: BTreeSet<Name> = from.iter().flat_map(|s| reach(scene, s)).collect();
         a.place.services().iter().any(|s| reached.contains(*s))
     };
-    let travels = matches!(b.class, Class::LogOnly | Class::SlowDownstream);
+    let travels = matches!(
+        b.class,
+        Class::LogOnly | Class::SlowDownstream | Class::ErrorBurst | Class::CodeError
+    );
     let (here, there) = (scene.services_at(&a.place), scene.services_at(&b.place));
     !here.is_disjoint(&there) || (travels && upstream())
 }

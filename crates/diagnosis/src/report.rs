@@ -1,11 +1,12 @@
 use crate::breakdown::Breakdown;
+use crate::culprit::Culprit;
 use crate::fault::{Class, RuledOut};
 use crate::place::Place;
 use crate::symptom::Measure;
 use crate::traced::Traced;
 use crate::walk::Walk;
 use serde::Serialize;
-use taproot_model::{EntityId, Name, Span, Timestamp};
+use taproot_model::{Name, Span, Timestamp};
 
 /// Version of the JSON schema of a [`Report`]: raised when a field changes its meaning or goes.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -65,25 +66,13 @@ pub struct Verdict {
     pub since: Option<Timestamp>,
     /// Until when, if it is over.
     pub until: Option<Timestamp>,
-    /// How sure, 0 to 1, what could not be seen included.
+    /// How sure, 0 to 1: how often a verdict with such evidence was right.
     pub confidence: f64,
+    /// How well the evidence proves it, 0 to 1, what could not be seen included; what
+    /// [`Verdict::confidence`] is made of.
+    pub score: f64,
     /// Whether it has not happened yet.
     pub predicted: bool,
-}
-
-/// Who or what is to blame.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Culprit {
-    /// In words.
-    pub name: String,
-    /// Its key, if it is an entity.
-    pub entity: Option<EntityId>,
-    /// Its service, if it is an entity.
-    pub service: Option<Name>,
-    /// What people call that instance (the pod), if it is an entity.
-    pub instance: Option<Name>,
-    /// Where it runs, if known.
-    pub node: Option<Name>,
 }
 
 /// A service whose figures speak against it: what [`crate::locate`] says of it.

@@ -173,7 +173,7 @@ fn log_only(scene: &Scene<'_>, entity: &Entity) -> Option<Finding> {
     Some(case.close(headline))
 }
 
-/// The service at the end of the walk became slow or failing, and nothing under it did.
+/// The service at the end of the walk became slow, and nothing under it did.
 ///
 /// This class is what is left when the callee explains the caller and no resource,
 /// link or event explains the callee; the ranking puts every other finding first.
@@ -190,9 +190,7 @@ pub(crate) fn slow_downstream(scene: &Scene<'_>, walk: &Walk, w: &Windows) -> Op
         }
     }
     let (now, past) = (during.mean()?, before.mean());
-    let slower = past.is_none_or(|p| now >= 1.5 * p && now >= p + 0.002);
-    let failing = during.error_ratio() >= before.error_ratio() + 0.02;
-    if !slower && !failing {
+    if past.is_some_and(|p| now < 1.5 * p || now < p + 0.002) {
         return None;
     }
     let mut case = Case::new(Class::SlowDownstream, Place::Service { service: service.clone() });
@@ -201,21 +199,10 @@ pub(crate) fn slow_downstream(scene: &Scene<'_>, walk: &Walk, w: &Windows) -> Op
     let covers = if past.is_some() { 0.5 + 0.25 * last.covers } else { 0.25 + 0.25 * last.covers };
     case.leaf(Leaf::new("requests.latency", last.covers, covers, last.words.clone()));
     let was = past.map_or_else(String::new, |p| format!(" (before: {})", units::time(p)));
-    if slower {
-        let text = format!("{service} itself takes {} a request{was}", units::time(now));
-        case.leaf(Leaf::new("requests.latency", now, 0.2, text).before(past));
-    }
-    if failing {
-        let text =
-            format!("{service} fails {} of its requests", units::percent(during.error_ratio()));
-        case.leaf(Leaf::new("requests.error", during.error_ratio(), 0.2, text));
-    }
+    let text = format!("{service} itself takes {} a request{was}", units::time(now));
+    case.leaf(Leaf::new("requests.latency", now, 0.2, text).before(past));
     healthy_resources(scene, &mut case, service, w);
-    let headline = if slower {
-        format!("{service} answers slowly: {} a request{was}", units::time(now))
-    } else {
-        format!("{service} fails {} of its requests", units::percent(during.error_ratio()))
-    };
+    let headline = format!("{service} answers slowly: {} a request{was}", units::time(now));
     Some(case.close(headline))
 }
 

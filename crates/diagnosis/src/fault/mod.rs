@@ -8,162 +8,36 @@
 //! in the weights.
 
 mod application;
+mod changed;
 mod checked;
+mod class;
+mod counters;
+mod failing;
 mod naming;
 mod network;
+mod packets;
+mod queues;
+mod refusal;
 mod resource;
 mod routing;
+mod standstill;
 mod starvation;
+mod storage;
 mod table;
 mod traced;
 
+pub use class::{Class, Family};
+
 pub(crate) use application::slow_downstream;
 pub(crate) use checked::checked;
+pub(crate) use failing::failing;
 
 use crate::place::Place;
 use crate::scene::{Scene, Windows};
 use crate::stats;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::fmt;
 use taproot_model::{EntityId, Timestamp};
-
-/// A class of fault, or the verdict that there is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Class {
-    /// Nothing is wrong.
-    Healthy,
-    /// More requests came, and were served.
-    LoadGrew,
-    /// Somebody else on the node uses the CPUs.
-    NoisyNeighbour,
-    /// Its own CPU limit stops it.
-    CpuLimit,
-    /// It runs out of file descriptors.
-    FdExhaustion,
-    /// Packets or replies take a route on which they never arrive.
-    WrongRoute,
-    /// Packets get lost on a link.
-    PacketLoss,
-    /// A link takes longer.
-    LinkDelay,
-    /// A service that others wait for became slow by itself.
-    SlowDownstream,
-    /// Nobody listens where a dependency should be.
-    ConnectionRefused,
-    /// The kernel killed it for lack of memory.
-    OomKill,
-    /// It crashed.
-    Crash,
-    /// The connection-tracking table is full.
-    ConntrackFull,
-    /// It does not accept connections as fast as they come.
-    ListenOverflow,
-    /// Names are not resolved.
-    DnsFailure,
-    /// It logs errors, and nothing else is wrong.
-    LogOnly,
-    /// It is short of memory.
-    MemoryPressure,
-    /// It may not start more processes or threads.
-    PidsLimit,
-    /// Something is wrong, and nothing known explains it.
-    Unknown,
-}
-
-impl Class {
-    /// Its id, as everywhere (`noisy-neighbour`).
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::LoadGrew => "load-grew",
-            Self::NoisyNeighbour => "noisy-neighbour",
-            Self::CpuLimit => "cpu-limit",
-            Self::FdExhaustion => "fd-exhaustion",
-            Self::WrongRoute => "wrong-route",
-            Self::PacketLoss => "packet-loss",
-            Self::LinkDelay => "link-delay",
-            Self::SlowDownstream => "slow-downstream",
-            Self::ConnectionRefused => "connection-refused",
-            Self::OomKill => "oom-kill",
-            Self::Crash => "crash",
-            Self::ConntrackFull => "conntrack-full",
-            Self::ListenOverflow => "listen-overflow",
-            Self::DnsFailure => "dns-failure",
-            Self::LogOnly => "log-only",
-            Self::MemoryPressure => "memory-pressure",
-            Self::PidsLimit => "pids-limit",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// What it explains at the place it touches: the classes that are its effects.
-    pub fn explains(self) -> &'static [Self] {
-        use Class::{
-            ConnectionRefused, CpuLimit, Crash, DnsFailure, LinkDelay, ListenOverflow, LogOnly,
-            MemoryPressure, PacketLoss, SlowDownstream, WrongRoute,
-        };
-        match self {
-            Self::OomKill => {
-                &[Crash, ConnectionRefused, MemoryPressure, SlowDownstream, LogOnly, PacketLoss]
-            }
-            Self::FdExhaustion => {
-                &[Crash, ConnectionRefused, ListenOverflow, SlowDownstream, LogOnly, PacketLoss]
-            }
-            Self::Crash => &[ConnectionRefused, LogOnly, SlowDownstream],
-            Self::NoisyNeighbour => &[CpuLimit, SlowDownstream, ListenOverflow, LinkDelay, LogOnly],
-            Self::CpuLimit => &[SlowDownstream, ListenOverflow, LinkDelay, LogOnly],
-            Self::ConntrackFull => {
-                &[PacketLoss, WrongRoute, ConnectionRefused, DnsFailure, SlowDownstream, LogOnly]
-            }
-            Self::WrongRoute => {
-                &[PacketLoss, LinkDelay, ListenOverflow, ConnectionRefused, SlowDownstream, LogOnly]
-            }
-            Self::PacketLoss => &[LinkDelay, SlowDownstream, LogOnly],
-            Self::ListenOverflow => &[PacketLoss, SlowDownstream, LinkDelay, LogOnly],
-            Self::DnsFailure => &[SlowDownstream, PacketLoss, ConnectionRefused, LogOnly],
-            Self::PidsLimit | Self::MemoryPressure => &[SlowDownstream, Crash, LogOnly],
-            Self::LinkDelay | Self::ConnectionRefused => &[SlowDownstream, LogOnly],
-            Self::SlowDownstream => &[LogOnly],
-            Self::Healthy | Self::LoadGrew | Self::LogOnly | Self::Unknown => &[],
-        }
-    }
-
-    /// Whether packets that do not arrive are what it is about, so that following them
-    /// may name what is at fault.
-    pub fn is_of_packets(self) -> bool {
-        matches!(
-            self,
-            Self::WrongRoute
-                | Self::PacketLoss
-                | Self::ConnectionRefused
-                | Self::ConntrackFull
-                | Self::ListenOverflow
-                | Self::DnsFailure
-        )
-    }
-
-    /// Whether it is a fault only if users feel it, unless it is gross. The others
-    /// are faults by themselves: a table is full or it is not.
-    pub fn needs_symptom(self) -> bool {
-        matches!(
-            self,
-            Self::NoisyNeighbour
-                | Self::CpuLimit
-                | Self::PacketLoss
-                | Self::LinkDelay
-                | Self::SlowDownstream
-                | Self::MemoryPressure
-        )
-    }
-}
-
-impl fmt::Display for Class {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.id())
-    }
-}
 
 /// One figure that speaks for a class.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -335,8 +209,15 @@ pub fn find(scene: &Scene<'_>) -> Vec<Finding> {
     network::find(scene, &mut out);
     table::find(scene, &mut out);
     routing::find(scene, &mut out);
+    refusal::find(scene, &mut out);
+    queues::find(scene, &mut out);
+    packets::find(scene, &mut out);
     naming::find(scene, &mut out);
+    storage::find(scene, &mut out);
     application::find(scene, &mut out);
+    standstill::find(scene, &mut out);
+    failing::find(scene, &mut out);
+    changed::find(scene, &mut out);
     traced::weigh(scene, &mut out);
     out.sort_by(|a, b| b.strength.total_cmp(&a.strength).then(a.place.cmp(&b.place)));
     out

@@ -21,8 +21,7 @@ const STARVED: f64 = 1.0;
 /// Refused attempts needed.
 const ENOUGH_REFUSED: u64 = 3;
 /// Kernel drop reasons that say a route or its check refused the packet.
-pub(super) const ROUTE_REASONS: [&str; 4] =
-    ["IP_RPFILTER", "IP_OUTNOROUTES", "IP_INNOROUTES", "NEIGH_FAILED"];
+pub(super) const ROUTE_REASONS: [&str; 3] = ["IP_RPFILTER", "IP_OUTNOROUTES", "IP_INNOROUTES"];
 
 pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     for link in &scene.links {

@@ -1,6 +1,7 @@
 //! Network family, routing: packets that leave and never arrive.
 
 use super::network::{ROUTE_REASONS, Seen, by_name, is_dns, link_place};
+use super::refusal::no_neighbour;
 use super::resource::SAME_STORY;
 use super::{Case, Class, Finding, Leaf};
 use crate::evidence::Link;
@@ -14,7 +15,7 @@ use taproot_world::{FlowTotals, Observer};
 /// Errnos of an attempt to which nothing came back, and of one that had no way to go.
 /// `ECANCELED` stands for an attempt that the program gave up before an answer came.
 pub(super) const TIMED_OUT: [&str; 2] = ["ETIMEDOUT", "ECANCELED"];
-const NO_WAY: [&str; 3] = ["EHOSTUNREACH", "ENETUNREACH", "ENONET"];
+pub(super) const NO_WAY: [&str; 3] = ["EHOSTUNREACH", "ENETUNREACH", "ENONET"];
 pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     for link in scene.links.iter().filter(|l| l.key.transport == Transport::Tcp && !is_dns(l)) {
         out.extend(wrong_route(scene, link));
@@ -228,6 +229,10 @@ fn wrong_route(scene: &Scene<'_>, link: &Link) -> Option<Finding> {
     if let Some(leaf) = alive(scene, link, &seen) {
         let text = leaf.text.clone();
         case.leaf(leaf).rule_out(Class::ConnectionRefused, text);
+    }
+    if refused.is_none() && no_neighbour(&seen.during) {
+        // There is a way; only nobody is at its end.
+        case.doubt(0.7);
     }
     // A listener also counts as dropped what it gave up for want of an answer.
     if refused.is_none() && seen.overflows(scene, link).during > 0.0 {

@@ -69,7 +69,7 @@ fn class(told: &Told) -> Option<Class> {
 /// Whether a finding and a packet's end are one story: names that are not resolved are so
 /// for whatever became of the packets that asked.
 fn tells(finding: Class, class: Class) -> bool {
-    finding == class || finding == Class::DnsFailure
+    finding == class || finding == Class::DnsFailure || finding.refines(class)
 }
 
 /// One table of connections is for everybody, wherever it was found to be full.
