@@ -51,6 +51,7 @@ eval: release
 	$(TAPROOT) eval all $(DATA) --brief --write $(TARGET_DIR)/eval
 	$(TAPROOT) eval all $(DATA) --brief --write $(TARGET_DIR)/eval --mode given
 	$(TAPROOT) eval all $(DATA) --brief --write $(TARGET_DIR)/eval --mode given:late=60
+	$(TAPROOT) eval lab crates/eval/tests --brief --write $(TARGET_DIR)/eval
 
 fuzz:
 	@scripts/setup.sh build

@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use taproot_eval::{Mode, run};
 
 /// Files of a case of each set.
-const SETS: [(&str, &[&str]); 10] = [
+const SETS: [(&str, &[&str]); 11] = [
     ("sockshop1", &["a-cpu/1/normal.csv", "a-cpu/1/anomalous.csv"]),
     (
         "petshop",
@@ -56,6 +56,7 @@ const SETS: [(&str, &[&str]); 10] = [
     ("loghub_2k", &["a/a_2k.log_structured_corrected.csv"]),
     ("NAB", &["data/a/a.csv", "combined_windows.json"]),
     ("TCPD", &["annotations.json", "a.json"]),
+    ("lab", &["runs.jsonl"]),
 ];
 
 fuzz_target!(|data: &[u8]| {

@@ -123,8 +123,15 @@ fn incidents() -> Vec<Sample> {
     ]
 }
 
+fn runs() -> Sample {
+    let run = r#"{"fault":"crash","class":"crash","culprit":"a","score":0.9,
+                  "class_right":true,"culprit_right":true}"#;
+    let line = run.replace('\n', " ");
+    ("lab", vec![("runs.jsonl", format!("{line}\n{line}\n"))])
+}
+
 fn samples() -> Vec<Sample> {
-    shops().into_iter().chain([tickets()]).chain(incidents()).collect()
+    shops().into_iter().chain([tickets(), runs()]).chain(incidents()).collect()
 }
 
 /// A way in which files are spoilt.

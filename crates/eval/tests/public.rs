@@ -98,6 +98,19 @@ fn confidence_says_how_often_it_is_right() {
     assert!(error < 0.08, "{error:.3} over {} claims", claims.len());
 }
 
+/// The confidence of live verdicts, on runs of the lab that are kept beside this file.
+#[test]
+fn live_verdicts_are_right_as_often_as_they_say() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let (found, _) = taproot_eval::run("lab", &here, Mode::Blind).expect("runs of the lab");
+    let claims: Vec<_> = found.rows.iter().filter_map(|row| row.claim).collect();
+    let error = reliability::error(&claims);
+    assert!(claims.len() > 300 && error < 0.05, "{error:.3} over {} claims", claims.len());
+    let unsure: Vec<_> = claims.iter().filter(|c| c.confidence < 0.5).collect();
+    let right = unsure.iter().filter(|c| c.right).count();
+    assert!(2 * right <= unsure.len(), "{right} of {} unsure claims are right", unsure.len());
+}
+
 #[test]
 fn loghub() {
     match outcome("loghub_2k", Mode::Blind) {

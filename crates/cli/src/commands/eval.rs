@@ -17,7 +17,10 @@ pub(crate) fn run(args: &EvalArgs) -> Result<ExitCode> {
         "list" => list(),
         "all" => all(args)?,
         name => {
-            one(name, args)?;
+            let outcome = one(name, args)?;
+            if matches!(args.output, Output::Table) {
+                print!("{}", reliability::text(&[outcome]));
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! The adapters: one file a set, or one for sets of one form.
 
+mod lab;
 mod located;
 mod loghub;
 mod nab;
@@ -31,5 +32,6 @@ pub fn all() -> Vec<Box<dyn DataSet>> {
         Box::new(slices::RiskLoc { name: "riskloc_L" }),
         Box::new(nab::Nab),
         Box::new(tcpd::Tcpd),
+        Box::new(lab::LabRuns),
     ]
 }
