@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use taproot_model::trace::{Context, Origin};
 use taproot_model::{Edge, Exemplar, Name, Protocol, Requests, Role, Signal, Timestamp, Transport};
 use taproot_probes::flow::EdgeKey;
 use taproot_probes::http::{self, Delta, Key, Sample};
@@ -9,7 +10,7 @@ use taproot_probes::http::{self, Delta, Key, Sample};
 use crate::clock::Clock;
 use crate::flows::Remembered;
 use crate::names::{Names, Seen};
-use crate::stages::Spent;
+use crate::stages::{self, Spent};
 
 /// Distinct route hashes remembered; beyond, the hash itself is the name.
 const ROUTES: usize = 16_384;
@@ -147,6 +148,12 @@ fn exemplar(
         error: is_error(key.status, role(&key)),
         first_byte: sample.first_byte,
         duration: sample.duration,
+        stages: sample.stages.and_then(|stages| stages::of_request(role(&key), &stages)),
+        origin: Some(Origin {
+            request: sample.request,
+            cause: sample.cause,
+            context: Context::parse(&sample.traceparent),
+        }),
         request_bytes: u64::from(sample.request_bytes),
         response_bytes: u64::from(sample.response_bytes),
     })))

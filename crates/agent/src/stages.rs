@@ -44,6 +44,27 @@ impl Spent {
     }
 }
 
+/// The stages of one request; nothing where it is not known whose they are.
+pub(crate) fn of_request(role: Role, stages: &Stages) -> Option<taproot_model::Stages> {
+    match role {
+        Role::Client => Some(taproot_model::Stages::Client {
+            peer: stages.service.total,
+            transfer: stages.send,
+        }),
+        Role::Server => Some(taproot_model::Stages::Server {
+            receive: part(&stages.receive),
+            service: part(&stages.service),
+            send: stages.send,
+        }),
+        Role::Unknown => None,
+    }
+}
+
+fn part(stage: &Stage) -> taproot_model::Stage {
+    let &Stage { total, queued, throttled, unknown } = stage;
+    taproot_model::Stage { total, queued, throttled, unknown }
+}
+
 fn at_client(stages: &Stages) -> Vec<(&'static str, u64)> {
     vec![("stage=peer", stages.service.total), ("stage=transfer", stages.send)]
 }

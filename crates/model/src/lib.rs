@@ -14,6 +14,7 @@ mod request;
 pub mod schema;
 mod signal;
 mod time;
+pub mod trace;
 
 pub use entity::{Endpoint, Entity, EntityId, EntityKind, Name};
 pub use histogram::{Histogram, SCALE as HISTOGRAM_SCALE};
@@ -21,7 +22,7 @@ pub use hop::{
     Blame, Call, Category, Direction, Drop, Hop, Neighbour, NetfilterHook, PacketId, Place, Route,
     Socket, Step, Tuple,
 };
-pub use request::{Exemplar, Protocol, Requests};
+pub use request::{Exemplar, Protocol, Requests, Stage, Stages};
 pub use signal::{
     Change, ChangeKind, ClusterEvent, Edge, ErrnoCount, Exit, Flow, Gibberish, Lifecycle,
     LifecycleKind, LogPattern, LogSeverity, Loss, Metric, MetricKind, Role, Signal, SyscallFailure,

@@ -1,3 +1,4 @@
+use crate::trace::Origin;
 use crate::{Edge, Histogram, Name, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +108,42 @@ pub struct Requests {
     pub latency: Histogram,
 }
 
+/// A part of a request's time at its server, nanoseconds, and what of it the thread that
+/// read the request was kept from running. The rest is work and waiting for others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// All of it.
+    pub total: u64,
+    /// It waited for a CPU.
+    pub queued: u64,
+    /// It was stopped by its CPU quota.
+    pub throttled: u64,
+    /// It is not known whether it waited.
+    pub unknown: u64,
+}
+
+/// Where a request's time went, nanoseconds; the parts of an end add up to its duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stages {
+    /// Seen at the server.
+    Server {
+        /// From the arrival of its first byte at the socket until it was read.
+        receive: Stage,
+        /// From there to the first byte of the answer.
+        service: Stage,
+        /// From there to its last byte.
+        send: u64,
+    },
+    /// Seen at the client.
+    Client {
+        /// Network and peer, up to the first byte of the answer.
+        peer: u64,
+        /// From there to its last byte.
+        transfer: u64,
+    },
+}
+
 /// One request in full.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exemplar {
@@ -133,6 +170,12 @@ pub struct Exemplar {
     pub first_byte: u64,
     /// First byte of the request to last byte of the response, nanoseconds.
     pub duration: u64,
+    /// Where that time went; `None` where it was not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stages: Option<Stages>,
+    /// What tells it from others, and what caused it; `None` where that was not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// Request bytes.
     pub request_bytes: u64,
     /// Response bytes.

@@ -68,6 +68,8 @@ fn every_kind_comes_back_in_order_of_time_with_owners_first() {
         error: true,
         first_byte: 5,
         duration: 9,
+        stages: None,
+        origin: None,
         request_bytes: 1,
         response_bytes: 2,
     }));

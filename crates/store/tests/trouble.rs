@@ -184,13 +184,34 @@ fn a_newer_schema_says_upgrade_and_is_left_alone() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("db");
     open(&path).unwrap().append(&batch(1)).unwrap();
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let db = rusqlite::Connection::open(&path).unwrap();
+    let own: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
     for opened in [open(&path), SqliteStore::open_read_only(&path)] {
         let text = opened.unwrap_err().to_string();
         assert!(text.contains("schema 99") && text.contains("upgrade"), "{text}");
     }
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 1).unwrap();
+    db.pragma_update(None, "user_version", own).unwrap();
+    drop(db);
     assert_eq!(count(&open(&path).unwrap()), 50);
+}
+
+#[test]
+fn a_file_of_the_first_schema_is_brought_up_to_date() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("db");
+    open(&path).unwrap().append(&batch(1)).unwrap();
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch(
+        "ALTER TABLE exemplars DROP COLUMN stages; ALTER TABLE exemplars \
+         DROP COLUMN origin; PRAGMA user_version = 1",
+    )
+    .unwrap();
+    drop(db);
+    assert_eq!(count(&SqliteStore::open_read_only(&path).unwrap()), 50, "as it is");
+    let mut store = open(&path).unwrap();
+    assert_eq!(count(&store), 50);
+    store.append(&common::happenings(common::at(1))).unwrap();
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! What was counted, named, as signals.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use taproot_model::trace::{Context, Origin};
 use taproot_model::{
     Edge, Exemplar, Loss, Metric, MetricKind, Name, Protocol, Requests, Role, Signal, Timestamp,
     Transport, metric,
@@ -195,9 +197,21 @@ fn exemplar(sample: &Sample, edge: Edge, at: Timestamp) -> Signal {
         error,
         first_byte: sample.first_byte,
         duration: sample.duration,
+        stages: None,
+        origin: origin(sample),
         request_bytes: sample.request_bytes,
         response_bytes: sample.response_bytes,
     }))
+}
+
+/// What a header says of a call's cause. Nothing tells the call at its other end: many
+/// share a connection, and parsers do not say where each began.
+fn origin(sample: &Sample) -> Option<Origin> {
+    let context = Context::parse(sample.traceparent.as_ref()?)?;
+    let mut request = DefaultHasher::new();
+    let Seen { local, remote, port, .. } = sample.end;
+    (local, remote, port, sample.start, context.span).hash(&mut request);
+    Some(Origin { request: request.finish(), cause: None, context: Some(context) })
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub(crate) struct Sample {
     pub(crate) key: Key,
     /// The statement without its literals, where there is one.
     pub(crate) statement: Option<Arc<str>>,
+    /// W3C `traceparent`, as it was sent.
+    pub(crate) traceparent: Option<Arc<str>>,
     pub(crate) start: u64,
     pub(crate) first_byte: u64,
     pub(crate) duration: u64,
@@ -160,6 +162,7 @@ impl Books {
             end,
             key: key.clone(),
             statement: call.statement.clone(),
+            traceparent: call.traceparent.clone(),
             start: times.start,
             first_byte: times.answer.map_or(0, |at| at.saturating_sub(times.start)),
             duration: took.unwrap_or(0),

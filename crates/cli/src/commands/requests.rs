@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use taproot_diagnosis::Evidence;
+use taproot_model::trace::Places;
 use taproot_model::{Exemplar, Signal};
 use taproot_world::view::{ExemplarRow, SCHEMA_VERSION};
 
@@ -31,8 +32,10 @@ pub(crate) fn run(args: &RequestsArgs) -> Result<ExitCode> {
 /// Those of a recording, oldest first.
 fn replay(args: &RequestsArgs) -> Result<ExitCode> {
     let world = reading::world(&args.read.source, &args.read.agent)?;
-    for one in world.exemplars(Evidence::span(&world)) {
-        tell(one, args)?;
+    let span = Evidence::span(&world);
+    let places = Places::among(world.exemplars(span));
+    for one in world.exemplars(span) {
+        tell(one, &places, args)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -52,7 +55,8 @@ fn follow(args: &RequestsArgs) -> Result<ExitCode> {
     let live = Live::start(live::options(&args.read.agent)?, Some(Box::new(sink)))?;
     while !interrupted.load(std::sync::atomic::Ordering::Relaxed) {
         match come.recv_timeout(PATIENCE) {
-            Ok(one) => tell(&one, args)?,
+            // Whoever caused it ends later: of others, only what it says itself is known.
+            Ok(one) => tell(&one, &Places::among([&one]), args)?,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -69,8 +73,8 @@ struct Line<'a> {
     row: &'a ExemplarRow,
 }
 
-fn tell(one: &Exemplar, args: &RequestsArgs) -> Result<()> {
-    let row = ExemplarRow::of(one);
+fn tell(one: &Exemplar, places: &Places, args: &RequestsArgs) -> Result<()> {
+    let row = ExemplarRow::of(one, places);
     let keep = Filter::of(&args.read);
     let end = |service: &str, instance: &str| keep.service(service) && keep.pod(instance);
     let kept = end(&row.client_service, &row.client) || end(&row.server_service, &row.server);

@@ -109,6 +109,8 @@ impl Exporter {
     }
 
     fn halt(&mut self) {
+        self.observe(&[]); // what was kept back
+        self.spans = None;
         let end = *self.shared.state().end.get_or_insert_with(|| Instant::now() + GRACE);
         self.shared.wake.notify_all();
         for worker in self.workers.drain(..) {

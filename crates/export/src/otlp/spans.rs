@@ -7,24 +7,30 @@ use opentelemetry_proto::tonic::trace::v1::{
 };
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use taproot_model::trace::{Place, Places};
 use taproot_model::{EntityId, Exemplar, Role, Signal};
 
 /// Owners whose names are kept at most.
 const OWNERS: usize = 8_192;
 
 /// Makes spans of requests kept in full, and remembers whose they are.
+///
+/// Whoever caused a request ends after it, and belongs to its trace's top: so a request
+/// that can have a cause is kept back until the next batch has come.
 #[derive(Default)]
 pub struct Spans {
     owners: HashMap<EntityId, Arc<Owner>>,
+    held: Vec<Exemplar>,
 }
 
 /// A span and whose it is.
 pub type Owned = (EntityId, Arc<Owner>, Span);
 
 impl Spans {
-    /// The spans of a batch of signals.
+    /// The spans of a batch of signals as far as they may be told, and those of the last.
     pub fn of(&mut self, signals: &[Signal]) -> Vec<Owned> {
         let mut out = Vec::new();
+        let held = std::mem::take(&mut self.held);
         for signal in signals {
             match signal {
                 Signal::Entity(entity) => {
@@ -34,18 +40,21 @@ impl Spans {
                     }
                     self.owners.insert(entity.id.clone(), Arc::new(Owner::of(entity)));
                 }
-                Signal::Exemplar(one) => out.push(self.owned(one)),
+                Signal::Exemplar(one) if one.origin.is_some() => self.held.push((**one).clone()),
+                Signal::Exemplar(one) => out.push(self.owned(one, None)),
                 _ => {}
             }
         }
+        let places = Places::among(held.iter().chain(&self.held));
+        out.extend(held.iter().map(|one| self.owned(one, places.of(one))));
         out
     }
 
-    fn owned(&self, one: &Exemplar) -> Owned {
+    fn owned(&self, one: &Exemplar, place: Option<Place>) -> Owned {
         let end = observer(&one.edge);
         let known = self.owners.get(&end.entity).map(Arc::clone);
         let owner = known.unwrap_or_else(|| Arc::new(Owner::of_end(end)));
-        (end.entity.clone(), owner, span(one))
+        (end.entity.clone(), owner, span(one, place))
     }
 }
 
@@ -67,8 +76,14 @@ pub fn request(spans: &[Owned], version: &str) -> ExportTraceServiceRequest {
     ExportTraceServiceRequest { resource_spans: all.collect() }
 }
 
-/// Each request is a trace of its own: which request caused which is not told here.
-fn span(one: &Exemplar) -> Span {
+/// A request without a place is a trace of its own, and one whose cause is not known is a
+/// root: OTLP has no word for "unknown".
+fn span(one: &Exemplar, place: Option<Place>) -> Span {
+    let Place { trace, span, parent } = place.unwrap_or_else(|| Place {
+        trace: fastrand::u128(1..).to_be_bytes(),
+        span: fastrand::u64(1..).to_be_bytes(),
+        parent: None,
+    });
     let call = Call::from(one);
     let names = one.protocol.call_names(one.edge.role);
     let mut attributes = call.attributes();
@@ -81,8 +96,9 @@ fn span(one: &Exemplar) -> Span {
         Role::Unknown => SpanKind::Unspecified,
     };
     Span {
-        trace_id: fastrand::u128(1..).to_be_bytes().to_vec(),
-        span_id: fastrand::u64(1..).to_be_bytes().to_vec(),
+        trace_id: trace.to_vec(),
+        span_id: span.to_vec(),
+        parent_span_id: parent.map(|span| span.to_vec()).unwrap_or_default(),
         name: [&*one.method, &*one.route].join(" ").trim().to_owned(),
         kind: kind as i32,
         start_time_unix_nano: one.at.0,

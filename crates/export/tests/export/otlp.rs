@@ -1,7 +1,7 @@
 //! What is sent, decoded by the protobufs of OpenTelemetry; what is lost, counted.
 
 use crate::receiver::{self, Arrived, Receiver};
-use crate::shop::{exemplar, signals};
+use crate::shop::{exemplar, placed, signals};
 use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use taproot_export::otlp::{Config, Exporter, Form, metric_requests};
 use taproot_export::{Data, Limits, Registry};
-use taproot_model::Timestamp;
+use taproot_model::{Role, Timestamp};
 
 type Shared = Arc<Mutex<Registry>>;
 
@@ -217,6 +217,31 @@ fn requests_in_full_arrive_as_spans_compressed_and_with_headers() {
     assert!(fine.status.is_none());
     assert_eq!(failed.status.as_ref().unwrap().code, StatusCode::Error as i32);
     assert_eq!(attributes(&failed.attributes)["error.type"], "503");
+}
+
+#[test]
+fn a_chain_is_one_trace_though_its_top_ends_last() {
+    let receiver = Receiver::start(ok);
+    let registry = registry();
+    let set = [ONLY_TRACES, ("OTEL_BSP_SCHEDULE_DELAY", "60000")];
+    let mut exporter =
+        Exporter::start(registry, config(&receiver.endpoint(), &set), "1.2.3").unwrap();
+    // As they end: the innermost first, the outermost in the next batch.
+    exporter.observe(&[placed(Role::Server, 2, None), placed(Role::Client, 2, Some(1))]);
+    exporter.observe(&[placed(Role::Server, 1, None), placed(Role::Client, 1, None)]);
+    exporter.stop();
+    let request = ExportTraceServiceRequest::decode(&*receiver.next().body).unwrap();
+    let scopes = request.resource_spans.iter().flat_map(|of| &of.scope_spans);
+    let mut spans: Vec<_> = scopes.flat_map(|scope| &scope.spans).collect();
+    assert_eq!(spans.len(), 4);
+    assert!(spans.iter().all(|span| span.trace_id == spans[0].trace_id), "{spans:?}");
+    let mut parent = Vec::new();
+    for kind in [SpanKind::Client, SpanKind::Server, SpanKind::Client, SpanKind::Server] {
+        let child = spans.iter().position(|span| span.parent_span_id == parent).unwrap();
+        let child = spans.swap_remove(child);
+        assert_eq!(child.kind, kind as i32);
+        parent.clone_from(&child.span_id);
+    }
 }
 
 #[test]

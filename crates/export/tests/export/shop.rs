@@ -1,5 +1,6 @@
 //! A few signals of a small shop.
 
+use taproot_model::trace::Origin;
 use taproot_model::{
     Edge, Endpoint, Entity, EntityKind, Exemplar, Flow, Histogram, Loss, Metric, MetricKind,
     Protocol, Requests, Role, Signal, Timestamp, Transport, metric,
@@ -117,7 +118,17 @@ pub(crate) fn exemplar(status: u16) -> Signal {
         error: status == 0 || status >= 500,
         first_byte: 1_000_000,
         duration: 2_000_000,
+        stages: None,
+        origin: None,
         request_bytes: 100,
         response_bytes: 3_000,
     }))
+}
+
+/// A request as one end saw it, which another one may have caused.
+pub(crate) fn placed(role: Role, request: u64, cause: Option<u64>) -> Signal {
+    let Signal::Exemplar(mut one) = exemplar(200) else { unreachable!("as it is made") };
+    one.edge = edge("shop/cart", 8080, role);
+    one.origin = Some(Origin { request, cause, context: None });
+    Signal::Exemplar(one)
 }

@@ -3,7 +3,7 @@
 #ifndef TAPROOT_HTTP_COUNT
 #define TAPROOT_HTTP_COUNT
 
-#include "state.bpf.h"
+#include "serve.bpf.h"
 
 /*
  * A softirq may interrupt a sender on the same CPU, and senders can be preempted,
@@ -92,7 +92,11 @@ __noinline int send_sample(struct connection *c, struct http_key *key, u64 now, 
 	out->response_bytes = bytes;
 	out->peer_port = c->peer_port;
 	out->path_length = c->current.has_path ? c->path_length : 0;
+	out->request = request_id(c, c->current.seq);
+	out->cause = c->key.role == HTTP_ROLE_CLIENT ? c->current.cause : 0;
+	out->context_length = c->current.has_path ? c->context_length : 0;
 	__builtin_memcpy(out->path, c->path, HTTP_PATH);
+	__builtin_memcpy(out->context, c->context, HTTP_CONTEXT);
 	bpf_ringbuf_submit(out, 0);
 	return 0;
 }
@@ -132,6 +136,8 @@ __noinline int finish(struct connection *c, u32 status, u32 bytes, u64 now)
 
 	if (!c)
 		return 0;
+	if (c->current.served)
+		stop_serving(c);
 	key = c->key;
 	key.route = c->current.route;
 	key.method = c->current.method;
@@ -191,6 +197,8 @@ static __always_inline bool pop(struct connection *c)
 {
 	u32 tail = c->tail;
 
+	if (c->current.served)
+		stop_serving(c); /* the end of its answer was not seen */
 	c->staged = 0;
 	if (c->head != tail) {
 		c->current = c->pending[tail & (PENDING - 1)];

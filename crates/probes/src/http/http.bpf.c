@@ -113,8 +113,11 @@ static __always_inline int segment(struct __sk_buff *skb, bool egress)
 	if (d->phase == PHASE_DONE || (!p.length && d->phase != PHASE_CLOSE) || !enter(d))
 		return 1;
 	end = p.seq + p.length;
-	if (p.length && d->phase < PHASE_CLOSE && !within_body(c, which, p.seq, end))
+	if (p.length && d->phase < PHASE_CLOSE && !within_body(c, which, p.seq, end)) {
+		if (egress)
+			note_sender(c, which, sender(sk));
 		advance(skb, c, which, &p);
+	}
 	close_body(c, which, end, p.flags & FIN);
 	__sync_lock_test_and_set(&d->busy, 0);
 	return 1;
@@ -152,7 +155,7 @@ int BPF_PROG(http_read, struct sock *sk)
 	if (!tcp)
 		return 0;
 	task = bpf_get_current_task_btf();
-	requests_read(c, tcp->copied_seq, task->pid);
+	requests_read(c, tcp->copied_seq, task->pid, waited_for(sk, task));
 	return 0;
 }
 

@@ -8,6 +8,8 @@
 #define HTTP_BUCKETS 200
 /* Bytes of a path kept for a sample. */
 #define HTTP_PATH 96
+/* Bytes of a traceparent kept for a sample: one of version 00, and one more. */
+#define HTTP_CONTEXT 56
 
 enum http_method {
 	HTTP_UNKNOWN,
@@ -101,6 +103,10 @@ struct http_sample {
 	__u16 path_length;   /* bytes of path that are valid */
 	__u16 peer_port;     /* the ephemeral end's port */
 	__u32 staged;        /* whether `stages` was seen */
+	__u64 request;       /* what tells it, the same at both ends */
+	__u64 cause;         /* that of the request its sender served; 0: not known */
+	__u64 context_length; /* bytes of context that are valid */
+	__u8 context[HTTP_CONTEXT]; /* value of its traceparent */
 	__u8 path[HTTP_PATH];
 };
 

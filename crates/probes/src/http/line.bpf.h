@@ -10,6 +10,7 @@
 	 (u64)(f) << 40 | (u64)(g) << 48 | (u64)(h) << 56)
 #define LOWER 0x2020202020202020ULL
 #define FIRST(n) ((1ULL << (8 * (n))) - 1)
+#define TRACEPARENT LITERAL8('t', 'r', 'a', 'c', 'e', 'p', 'a', 'r')
 
 static __always_inline u64 word(struct scratch *s, u32 at)
 {
@@ -134,14 +135,17 @@ __noinline int request_line(struct scratch *s, struct connection *c, u32 start, 
 	p.route = h.hash ? h.hash : 1;
 	p.start = c->dir[0].message_start;
 	p.seq = c->dir[0].message;
-	if (c->head == c->tail) {
-		/* Alone in the queue: its path is kept for a sample. */
+	if (c->key.role == HTTP_ROLE_CLIENT)
+		p.cause = c->serving;
+	if (c->head == c->tail && !c->current_valid) {
+		/* No other is unanswered: its path is kept for a sample. */
 		u32 length = h.at - (start + skip);
 
 		p.has_path = 1;
 		if (length > HTTP_PATH)
 			length = HTTP_PATH;
 		c->path_length = length;
+		c->context_length = 0;
 		for (i = 0; i < HTTP_PATH / 8 && i * 8 < length; i++)
 			*(u64 *)&c->path[i * 8] = word(s, start + skip + i * 8);
 	}
@@ -158,12 +162,26 @@ static __always_inline u32 status_of(struct scratch *s, u32 start)
 	return a * 100 + b * 10 + c;
 }
 
-__noinline int header_line(struct scratch *s, struct direction *d, u32 start, u32 end)
+/* A traceparent, of the request whose path is kept. */
+static __always_inline void keep_context(struct scratch *s, struct connection *c, u32 start, u32 end)
 {
+	u32 from = start + sizeof("traceparent:") - 1, i;
+
+	if (c->head == c->tail || !c->pending[(c->head - 1) & (PENDING - 1)].has_path || end <= from)
+		return;
+	c->context_length = end - from < HTTP_CONTEXT ? end - from : HTTP_CONTEXT;
+	for (i = 0; i < HTTP_CONTEXT / 8; i++)
+		*(u64 *)&c->context[i * 8] = word(s, from + i * 8);
+}
+
+__noinline int header_line(struct scratch *s, struct connection *c, u32 which, u32 start, u32 end)
+{
+	struct direction *d;
 	u64 w, w2;
 
-	if (!s || !d)
+	if (!s || !c)
 		return 0;
+	d = &c->dir[which & 1];
 	w = word(s, start) | LOWER;
 	if (w == LITERAL8('c', 'o', 'n', 't', 'e', 'n', 't', '-')) {
 		u64 value = 0;
@@ -193,17 +211,21 @@ __noinline int header_line(struct scratch *s, struct direction *d, u32 start, u3
 		if (end >= start + 7 &&
 		    ((word(s, end - 7) | LOWER) & FIRST(7)) == LITERAL8('c', 'h', 'u', 'n', 'k', 'e', 'd', 0))
 			d->chunked = 1;
+	} else if (w == TRACEPARENT && !which) {
+		w2 = word(s, start + 8) | LOWER;
+		if ((w2 & FIRST(4)) == LITERAL8('e', 'n', 't', ':', 0, 0, 0, 0))
+			keep_context(s, c, start, end);
 	}
 	return 0;
 }
 
-/* Whether a header line starting with these two words may frame the message. */
-static __always_inline bool frames(u64 w, u64 w2)
+/* Whether a header line starting with these two words may be one that is read. */
+static __always_inline bool matters(u64 w, u64 w2)
 {
 	w |= LOWER;
 	if (w == LITERAL8('c', 'o', 'n', 't', 'e', 'n', 't', '-'))
 		return (u8)(w2 | 0x20) == 'l';
-	return w == LITERAL8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r');
+	return w == LITERAL8('t', 'r', 'a', 'n', 's', 'f', 'e', 'r') || w == TRACEPARENT;
 }
 
 /*
@@ -214,7 +236,7 @@ static __always_inline bool frames(u64 w, u64 w2)
 __noinline u64 header_lines(struct scratch *s, struct connection *c, u32 which, u64 span)
 {
 	u64 line = span >> 32, at, filled = (u32)span, next, w, w2, marks;
-	bool framing = false;
+	bool wanted = false;
 	u32 i;
 
 	if (!s || !c)
@@ -226,7 +248,7 @@ __noinline u64 header_lines(struct scratch *s, struct connection *c, u32 which, 
 		if (at == line) {
 			if ((u8)w == '\r' || (u8)w == '\n')
 				break;
-			framing = frames(w, w2);
+			wanted = matters(w, w2);
 		}
 		marks = line_feeds(w);
 		next = at + 1;
@@ -243,8 +265,8 @@ __noinline u64 header_lines(struct scratch *s, struct connection *c, u32 which, 
 		next += lowest(marks);
 		if (next > filled)
 			break;
-		if (framing)
-			header_line(s, &c->dir[which & 1], line, next - (byte(s, next - 2) == '\r' ? 2 : 1));
+		if (wanted)
+			header_line(s, c, which, line, next - (byte(s, next - 2) == '\r' ? 2 : 1));
 		line = at = next & (BUFFER - 1);
 	}
 	return line << 32 | at;

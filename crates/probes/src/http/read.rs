@@ -188,13 +188,22 @@ pub struct Sample {
     pub response_bytes: u32,
     /// Where its time went; `None` where that was not seen.
     pub stages: Option<Stages>,
+    /// What tells the request: the same in its sample at its client and at its server.
+    pub request: u64,
+    /// The request that the thread which sent this one was serving, and nothing else;
+    /// `None` where that is not proved. Only at a client.
+    pub cause: Option<u64>,
+    /// Value of its `traceparent` header; empty without one, and when pipelined.
+    pub traceparent: String,
     /// Path as sent up to its query string, at most 96 bytes; empty when pipelined.
     pub path: String,
 }
 
 impl From<&http_sample> for Sample {
     fn from(raw: &http_sample) -> Self {
-        let length = usize::from(raw.path_length).min(raw.path.len());
+        let text = |bytes: &[u8], length: usize| {
+            String::from_utf8_lossy(&bytes[..length.min(bytes.len())]).into_owned()
+        };
         Self {
             start: raw.start,
             first_byte: raw.first_byte,
@@ -204,7 +213,10 @@ impl From<&http_sample> for Sample {
             request_bytes: raw.request_bytes,
             response_bytes: raw.response_bytes,
             stages: (raw.staged != 0).then(|| Stages::of(1, &raw.stages)),
-            path: String::from_utf8_lossy(&raw.path[..length]).into_owned(),
+            request: raw.request,
+            cause: (raw.cause != 0).then_some(raw.cause),
+            traceparent: text(&raw.context, raw.context_length as usize),
+            path: text(&raw.path, usize::from(raw.path_length)),
         }
     }
 }

@@ -66,7 +66,7 @@ static __always_inline void watch_thread(u32 pid, u64 now)
 }
 
 /* The application has read up to `copied`: which requests did it begin to read? */
-__noinline int requests_read(struct connection *c, u32 copied, u32 pid)
+__noinline int requests_read(struct connection *c, u32 copied, u32 pid, u32 alone)
 {
 	u64 now = bpf_ktime_get_ns();
 	u32 i;
@@ -87,6 +87,7 @@ __noinline int requests_read(struct connection *c, u32 copied, u32 pid)
 		p->unknown = stage.unknown;
 		p->reader = pid;
 		p->read = now;
+		p->served = start_serving(c, p, pid, alone);
 		c->read++;
 	}
 	watch_thread(pid, now);

@@ -41,7 +41,10 @@ enum phase {
 struct pending {
 	u64 start;
 	u64 route;
-	u64 read;      /* when it was read, ns; 0: it was not, as far as we saw */
+	union {
+		u64 read;  /* at a server: when it was read, ns; 0: it was not, as far as we saw */
+		u64 cause; /* at a client: the request that its sender served; 0: not known */
+	};
 	u64 queued;    /* of the time until then, as in struct http_stage */
 	u64 throttled;
 	u64 unknown;
@@ -49,8 +52,8 @@ struct pending {
 	u32 seq;       /* of its first byte */
 	u32 reader;    /* the thread that read it */
 	u8 method;
-	u8 has_path;
-	u16 pad;
+	u8 has_path;   /* and what else is kept of one request: its traceparent */
+	u16 served;    /* whether its reader's record in `serving` has it */
 };
 
 struct direction {
@@ -86,7 +89,11 @@ struct connection {
 	struct pending current; /* the one being answered */
 	struct http_stages stages;
 	u64 first_byte;
+	u64 serving; /* what the thread serves that sends this segment of requests */
+	u32 writer;  /* at a server: the thread that sent the last answer; 0: not known */
+	u32 context_length;
 	u8 path[HTTP_PATH];
+	u8 context[HTTP_CONTEXT];
 	struct pending pending[PENDING];
 	u8 carry[2][CARRY]; /* the beginning of a line that a segment cut */
 };
@@ -159,6 +166,21 @@ struct {
 	__type(key, u32);
 	__type(value, struct thread);
 } no_waits SEC(".maps");
+
+/* Requests that a thread has read and not yet answered. */
+struct serving {
+	u64 request; /* the only one; 0 where there were several */
+	u32 open;
+	u32 mixed;   /* the thread is not one that serves one after the other */
+};
+
+/* By thread id; whoever read for the first time long ago goes first. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, u32);
+	__type(value, struct serving);
+} serving SEC(".maps");
 
 static __always_inline void lose(u32 reason)
 {

@@ -145,7 +145,7 @@ __noinline int line(struct scratch *s, struct connection *c, u64 span, u64 now, 
 	case PHASE_HEADER:
 		d->proven |= start == end;
 		if (start != end)
-			header_line(s, d, start, end);
+			header_line(s, c, which, start, end);
 		else if (which)
 			response_head_done(c, now);
 		else

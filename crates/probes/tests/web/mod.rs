@@ -1,6 +1,7 @@
 //! A control group with servers in it, and a collector that watches it.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(dead_code, reason = "each test binary uses its own share")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
 
-use taproot_probes::http::{Delta, HttpCollector, Options, Role};
+use taproot_probes::http::{Delta, HttpCollector, Options, Role, Sample};
 
 /// A group that holds this very process, and a collector on it.
 pub(crate) struct Web {
@@ -70,6 +71,11 @@ impl Web {
             self.routes.insert(sample.key.route, sample.path);
         }
         batch.counts
+    }
+
+    /// Samples since the last call, as far as they have arrived.
+    pub(crate) fn samples(&mut self) -> Vec<Sample> {
+        self.http.poll().unwrap().samples
     }
 
     /// Requests of one path since the last call, all paths if empty.

@@ -116,6 +116,8 @@ pub struct Call {
     pub statement: Option<Arc<str>>,
     /// The database, virtual host or authority that the target is in.
     pub namespace: Option<Arc<str>>,
+    /// W3C `traceparent`, as it was sent.
+    pub traceparent: Option<Arc<str>>,
     /// What became of it.
     pub outcome: Outcome,
     /// When.
@@ -136,6 +138,7 @@ impl Call {
             target: None,
             statement: None,
             namespace: None,
+            traceparent: None,
             outcome: Outcome::Unanswered,
             times: Times { start, ..Times::default() },
             request_size: size,

@@ -12,6 +12,7 @@ impl From<Exchange> for Call {
         let mut call = Self::new(Wire::Http1, request.method.otel(), times.request_start, size);
         call.target = Some(request.path.into());
         call.namespace = request.host.map(Into::into);
+        call.traceparent = request.traceparent.map(Into::into);
         call.times.answer = times.response_start;
         call.times.end = times.response_end;
         match answer {
@@ -43,7 +44,7 @@ mod tests {
             connection.push(side, piece, &mut records);
         };
         let (asked, answered) = (
-            &b"PUT /a?b HTTP/1.1\r\nHost: shop\r\nContent-Length: 2\r\n\r\nhi"[..],
+            &b"PUT /a?b HTTP/1.1\r\nHost: shop\r\nTraceparent: 00-ab\r\nContent-Length: 2\r\n\r\nhi"[..],
             &b"HTTP/1.1 503 Busy\r\nContent-Length: 3\r\n\r\nno!"[..],
         );
         write(Side::Client, asked, 5);
@@ -53,6 +54,7 @@ mod tests {
         assert_eq!(call.to_string(), "PUT /a 503");
         assert!(call.outcome.is_error());
         assert_eq!(call.namespace.as_deref(), Some("shop"));
+        assert_eq!(call.traceparent.as_deref(), Some("00-ab"));
         assert_eq!((call.times.start, call.times.end), (5, Some(9)));
         let sizes = (asked.len() as u64, answered.len() as u64);
         assert_eq!((call.request_size, call.answer_size), sizes);

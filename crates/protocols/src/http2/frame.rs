@@ -45,6 +45,8 @@ pub struct Head {
     pub grpc: bool,
     /// `grpc-status`.
     pub grpc_status: Option<u8>,
+    /// W3C `traceparent`.
+    pub traceparent: Option<Arc<str>>,
 }
 
 /// What pairing needs of a frame.
@@ -193,6 +195,7 @@ impl Head {
             }
             b":authority" => self.authority = Some(name(value)),
             b":status" => self.status = number(value).filter(|status| *status >= 100),
+            b"traceparent" => self.traceparent = Some(name(value)),
             b"content-type" => self.grpc = value.starts_with(b"application/grpc"),
             b"grpc-status" => {
                 self.grpc_status = number(value).and_then(|code| code.try_into().ok());

@@ -78,7 +78,7 @@ impl Pairing {
             let method = head.method.as_deref().map_or(OTHER, method);
             Call::new(Wire::Http2, method, start, size).on(head.path)
         };
-        let call = Call { namespace: head.authority, ..call };
+        let call = Call { namespace: head.authority, traceparent: head.traceparent, ..call };
         self.streams.ask(stream, call, Stream::default(), records);
     }
 

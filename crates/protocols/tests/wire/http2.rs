@@ -88,6 +88,21 @@ fn many_streams() {
 }
 
 #[test]
+fn a_traceparent_is_kept_as_it_came() {
+    let context = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let named = [&[0x82, 0x86][..], &literal(4, "/a"), &new_name("traceparent", context)].concat();
+    let mut script = hello();
+    script.extend([
+        write(Client, frame(1, END_HEADERS | END_STREAM, 1, &named)),
+        write(Client, request(3, 0x82, "/b", END_STREAM)),
+        write(Server, [response(1, 0x88, 3), response(3, 0x88, 3)].concat()),
+    ]);
+    let told = calls::<Http2>(&script);
+    assert_eq!(told[0].traceparent.as_deref(), Some(context));
+    assert_eq!(told[1].traceparent, None);
+}
+
+#[test]
 fn a_block_in_several_frames_with_padding_and_priority() {
     let block = [&[0x82, 0x86][..], &literal(4, "/long"), &literal(1, "shop")].concat();
     let padded = [&[3, 0, 0, 0, 0, 1][..], &block[..5], &[0; 3]].concat();

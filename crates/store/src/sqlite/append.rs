@@ -94,10 +94,13 @@ impl Row<'_> {
     fn exemplar(&self, series: i64, s: &Exemplar) -> Result<(), Fault> {
         let counts = [s.first_byte, s.duration, s.request_bytes, s.response_bytes];
         let [first_byte, duration, request, response] = counts.map(u64::cast_signed);
+        let stages = s.stages.as_ref().map(codec::encode).transpose()?;
+        let origin = s.origin.as_ref().map(codec::encode).transpose()?;
         self.db
             .prepare_cached(
                 "INSERT INTO exemplars (at, seq, series, path, first_byte, duration, \
-                 request_bytes, response_bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                 request_bytes, response_bytes, stages, origin) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute(params![
                 self.at,
@@ -107,7 +110,9 @@ impl Row<'_> {
                 first_byte,
                 duration,
                 request,
-                response
+                response,
+                stages,
+                origin
             ])?;
         Ok(())
     }

@@ -65,9 +65,10 @@ impl SqliteStore {
     pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
         File::open(path).map_err(|e| StoreError::io(path, e))?;
         let db = open_for_reading(path)?;
-        if look(&db, path)? == Found::Empty {
+        let Found::Schema(from) = look(&db, path)? else {
             return Err(StoreError::NotAStore(path.into()));
-        }
+        };
+        schema::view(&db, from).map_err(|e| StoreError::sqlite(path, e))?;
         let retention = Retention::default();
         Ok(Self { db, path: path.into(), retention, ids: Ids::default(), _lock: None })
     }

@@ -72,7 +72,8 @@ fn plans() -> Vec<(String, Decode)> {
         out.push((select::<MetricSum>(tier), |row, keys| sums::<MetricSum>(row, keys)));
     }
     let exemplars = "SELECT at, series, path, first_byte, duration, request_bytes, \
-                     response_bytes FROM exemplars WHERE at >= ?1 AND at < ?2 ORDER BY at, seq";
+                     response_bytes, stages, origin FROM exemplars \
+                     WHERE at >= ?1 AND at < ?2 ORDER BY at, seq";
     out.push((exemplars.into(), exemplar));
     let events = "SELECT at, body FROM events WHERE at >= ?1 AND at < ?2 ORDER BY at, seq";
     out.push((events.into(), |row, _| Ok(codec::decode(blob(row, 1)?)?)));
@@ -90,6 +91,8 @@ fn exemplar(row: &Row<'_>, keys: &mut Keys<'_>) -> Result<Signal, Fault> {
         return Err(Fault::Damaged("an exemplar's series is of another table".into()));
     };
     let key = key.clone();
+    let packed = |at: usize| row.get_ref(at)?.as_blob_or_null().map_err(rusqlite::Error::from);
+    let (stages, origin) = (packed(7)?, packed(8)?);
     let number = |at: usize| row.get::<_, i64>(at).map(i64::cast_unsigned);
     Ok(Signal::Exemplar(Box::new(Exemplar {
         at: timestamp(row.get(0)?),
@@ -105,6 +108,8 @@ fn exemplar(row: &Row<'_>, keys: &mut Keys<'_>) -> Result<Signal, Fault> {
         duration: number(4)?,
         request_bytes: number(5)?,
         response_bytes: number(6)?,
+        stages: stages.map(codec::decode).transpose()?,
+        origin: origin.map(codec::decode).transpose()?,
     })))
 }
 

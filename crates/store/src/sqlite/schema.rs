@@ -7,7 +7,12 @@ const APPLICATION: i64 = 0x5441_5052;
 
 /// The steps from each schema to the next. A released step is never changed;
 /// a new one is added at the end.
-const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+
+/// The same for a reader, who may not change the file: views of its own connection, from
+/// the first schema on.
+const VIEWS: &[&str] = &["CREATE TEMP VIEW exemplars AS \
+                          SELECT *, NULL AS stages, NULL AS origin FROM main.exemplars"];
 
 /// The schema this program reads and writes.
 pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
@@ -43,4 +48,10 @@ pub(super) fn migrate(tx: &Transaction<'_>, from: i64) -> rusqlite::Result<()> {
     }
     tx.pragma_update(None, "application_id", APPLICATION)?;
     tx.pragma_update(None, "user_version", NEWEST)
+}
+
+/// Lets this connection see a file of schema `from` as one of the newest.
+pub(super) fn view(db: &Connection, from: i64) -> rusqlite::Result<()> {
+    let older = usize::try_from(from).unwrap_or(1).saturating_sub(1);
+    VIEWS.iter().skip(older).try_for_each(|view| db.execute_batch(view))
 }

@@ -6,6 +6,7 @@ use proptest::option;
 use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use taproot_model::trace::{Context, Origin};
 use taproot_model::*;
 
 pub const SECOND: u64 = 1_000_000_000;
@@ -100,6 +101,8 @@ pub fn happenings(at: Timestamp) -> Vec<Signal> {
             error: true,
             first_byte: 5,
             duration: 9,
+            stages: None,
+            origin: None,
             request_bytes: 1,
             response_bytes: 2,
         })),
@@ -257,11 +260,37 @@ fn any_requests() -> impl Strategy<Value = Signal> {
     )
 }
 
+fn any_stages() -> impl Strategy<Value = Option<Stages>> {
+    let stage =
+        |[total, queued, throttled, unknown]: [u64; 4]| Stage { total, queued, throttled, unknown };
+    let server = any::<([u64; 4], [u64; 4], u64)>().prop_map(move |(receive, service, send)| {
+        Some(Stages::Server { receive: stage(receive), service: stage(service), send })
+    });
+    let client =
+        any::<[u64; 2]>().prop_map(|[peer, transfer]| Some(Stages::Client { peer, transfer }));
+    prop_oneof![Just(None), server, client]
+}
+
+fn any_origin() -> impl Strategy<Value = Option<Origin>> {
+    let context = any::<Option<([u8; 16], [u8; 8])>>();
+    let origin = (any::<u64>(), any::<Option<u64>>(), context).prop_map(|(request, cause, c)| {
+        Some(Origin { request, cause, context: c.map(|(trace, span)| Context { trace, span }) })
+    });
+    prop_oneof![Just(None), origin]
+}
+
 fn any_exemplar() -> impl Strategy<Value = Signal> {
     let names = (any_protocol(), any_name(), any_name(), any_name());
     let status = (any::<u16>(), any_name(), any::<bool>());
-    (any_time(), any_edge(), names, status, any::<[u64; 4]>()).prop_map(
-        |(at, edge, (protocol, method, path, route), (status, code, error), n)| {
+    let numbers = (any::<[u64; 4]>(), any_stages(), any_origin());
+    (any_time(), any_edge(), names, status, numbers).prop_map(
+        |(
+            at,
+            edge,
+            (protocol, method, path, route),
+            (status, code, error),
+            (n, stages, origin),
+        )| {
             let [first_byte, duration, request_bytes, response_bytes] = n;
             Signal::Exemplar(Box::new(Exemplar {
                 at,
@@ -275,6 +304,8 @@ fn any_exemplar() -> impl Strategy<Value = Signal> {
                 error,
                 first_byte,
                 duration,
+                stages,
+                origin,
                 request_bytes,
                 response_bytes,
             }))

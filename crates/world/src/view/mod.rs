@@ -8,16 +8,20 @@ mod capture;
 mod flows;
 mod golden;
 mod map;
+mod place;
 mod requests;
 mod spent;
+mod stages;
 mod top;
 
 pub use capture::Capture;
 pub use flows::{FlowRow, Flows};
 pub use golden::{Golden, Latency};
 pub use map::{Map, MapEdge, MapService};
+pub use place::PlaceRow;
 pub use requests::{ExemplarRow, RequestRow, RequestsView};
 pub use spent::Spent;
+pub use stages::{StageRow, StagesRow};
 pub use top::{Top, TopRow};
 
 use taproot_model::Span;

@@ -1,7 +1,8 @@
-use super::{Latency, SCHEMA_VERSION, seconds};
+use super::{Latency, PlaceRow, SCHEMA_VERSION, StagesRow, seconds};
 use crate::{Observer, RequestKey, RequestTotals, World};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use taproot_model::trace::Places;
 use taproot_model::{Endpoint, Exemplar, Name, Protocol, Span, Timestamp};
 
 /// Requests by route, and some in full: `taproot requests -o json`.
@@ -75,6 +76,11 @@ pub struct ExemplarRow {
     pub first_byte: f64,
     /// Seconds to its last byte.
     pub duration: f64,
+    /// Where that time went; `null` where not seen.
+    pub stages: Option<StagesRow>,
+    /// What caused it.
+    #[serde(flatten)]
+    pub place: PlaceRow,
     /// Bytes of the request.
     pub request_bytes: u64,
     /// Bytes of the response.
@@ -117,8 +123,9 @@ impl RequestsView {
             });
         }
         rows.sort_by_key(|r| std::cmp::Reverse(r.count));
+        let places = Places::among(world.exemplars(span));
         let exemplars = world.exemplars(span).filter(|e| kept(&e.edge.client, &e.edge.server));
-        let mut exemplars: Vec<_> = exemplars.map(ExemplarRow::of).collect();
+        let mut exemplars: Vec<_> = exemplars.map(|e| ExemplarRow::of(e, &places)).collect();
         exemplars.reverse();
         Self { schema_version: SCHEMA_VERSION, span, routes: rows, exemplars }
     }
@@ -129,8 +136,8 @@ fn word(code: &Name) -> Option<Name> {
 }
 
 impl ExemplarRow {
-    /// One request as a row.
-    pub fn of(e: &Exemplar) -> Self {
+    /// One request as a row; its cause is looked for among `places`.
+    pub fn of(e: &Exemplar, places: &Places) -> Self {
         Self {
             at: e.at,
             client: e.edge.client.instance.clone(),
@@ -146,6 +153,8 @@ impl ExemplarRow {
             error: e.error,
             first_byte: e.first_byte as f64 / 1e9,
             duration: e.duration as f64 / 1e9,
+            stages: e.stages.map(StagesRow::from),
+            place: PlaceRow::of(places.of(e)),
             request_bytes: e.request_bytes,
             response_bytes: e.response_bytes,
         }
