@@ -83,9 +83,10 @@ pub const CHECKSUM_ERRORS: &str = "taproot.checksum.errors";
 pub const PROCESSES: &str = "taproot.process.conditions";
 /// Payload of TCP connections that the parsers were shown, bytes, delta. Attribute
 /// `state=parsed` (in messages that were understood), `state=unknown` (in none),
-/// `state=unseen` (never seen, not copied, or thrown away for want of room) or
-/// `state=encrypted` (inside of TLS, whose library could not be asked). HTTP/1 is
-/// not among it: it is parsed elsewhere, and its requests carry their sizes.
+/// `state=encrypted` (inside of TLS, whose library could not be asked), or why it was
+/// never seen: `state=ring_full`, `state=truncated` (not copied), `state=gap` (passed
+/// before or elsewhere), `state=no_room` (thrown away). HTTP/1 is not among it: it is
+/// parsed elsewhere, and its requests carry their sizes.
 pub const CAPTURE_BYTES: &str = "taproot.capture.bytes";
 /// Parsed bytes over socket bytes, ratio, gauge.
 pub const COVERAGE: &str = "taproot.capture.coverage";

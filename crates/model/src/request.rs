@@ -40,6 +40,8 @@ pub enum Protocol {
     WebSocket,
     /// TLS handshakes.
     Tls,
+    /// None that is known: a connection is told as one request, by its first bytes.
+    Unknown,
 }
 
 impl Protocol {
@@ -63,6 +65,7 @@ impl Protocol {
             Self::Dubbo => "dubbo",
             Self::WebSocket => "web_socket",
             Self::Tls => "tls",
+            Self::Unknown => "unknown",
         }
     }
 

@@ -38,6 +38,7 @@ fn kind(wire: Wire) -> &'static str {
         Wire::Nats => "nats",
         Wire::Cql => "cql",
         Wire::Dubbo => "dubbo",
+        Wire::Unknown => "unknown",
         Wire::WebSocket => "websocket",
         Wire::Tls => "tls",
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use taproot_model::{EntityKind, Name, Span, Timestamp};
 use taproot_store::ReportHead;
-use taproot_world::view::{Golden, Map};
+use taproot_world::view::{Capture, Golden, Map};
 
 /// Version of the JSON schemas of this crate: raised when a field changes its meaning or goes.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -119,8 +119,11 @@ pub struct LossRow {
 pub struct Coverage {
     /// Service.
     pub service: Name,
-    /// Parsed bytes over socket bytes of its worst instance.
+    /// Parsed bytes over socket bytes.
     pub coverage: f64,
+    /// What became of the bytes that were not parsed, by reason, and how many requests
+    /// were left without an answer.
+    pub capture: Capture,
 }
 
 /// Reports, newest first.

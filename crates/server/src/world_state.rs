@@ -12,8 +12,8 @@ use std::time::Duration;
 use taproot_export::{Limits, Registry, prometheus};
 use taproot_model::{Name, Signal, Span, Timestamp, metric};
 use taproot_store::{Report, Store};
+use taproot_world::World;
 use taproot_world::view::{Flows, Golden, Latency, Map, RequestsView};
-use taproot_world::{SeriesKey, World};
 
 /// Steps of a course.
 const STEPS: u32 = 60;
@@ -289,17 +289,14 @@ fn losses(world: &World, span: Span) -> Losses {
 }
 
 fn coverage(world: &World, span: Span) -> Vec<Coverage> {
-    let key = SeriesKey { name: metric::COVERAGE.into(), attribute: Name::default() };
-    let mut worst = BTreeMap::<Name, f64>::new();
-    for entity in world.entities() {
-        let Some(level) = world.metric(&entity.id, &key, span).and_then(|s| s.last()) else {
-            continue;
-        };
-        let least = worst.entry(entity.service.clone()).or_insert(level);
-        *least = least.min(level);
-    }
-    let mut out: Vec<_> =
-        worst.into_iter().map(|(service, coverage)| Coverage { service, coverage }).collect();
+    let mut out: Vec<_> = Map::of(world, span)
+        .services
+        .into_iter()
+        .filter_map(|row| {
+            let (service, capture) = (row.service, row.capture);
+            capture.ratio.map(|coverage| Coverage { service, coverage, capture })
+        })
+        .collect();
     out.sort_by(|a, b| a.coverage.total_cmp(&b.coverage));
     out
 }

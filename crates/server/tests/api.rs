@@ -97,7 +97,18 @@ async fn the_views_show_the_shop() {
     assert_eq!(cache["rate"].as_array().unwrap().len(), 60);
     let (_, losses) = get(&running, "/api/v1/losses").await;
     assert_eq!(losses["losses"][0]["count"], 17);
-    assert_eq!(losses["coverage"][0]["coverage"], 0.97);
+    let worst = &losses["coverage"][0];
+    assert_eq!(worst["service"], "shop/product");
+    let capture = &worst["capture"];
+    let bytes = |name: &str| capture[name].as_u64().unwrap();
+    let seconds = bytes("unknown_bytes") / 6_000;
+    assert!(seconds > 50, "{capture}");
+    assert_eq!(capture["unseen"]["ring_full_bytes"], 2_000 * seconds);
+    assert_eq!(bytes("unwatched_bytes"), 2_000 * seconds);
+    assert_eq!(bytes("socket_bytes"), bytes("parsed_bytes") + 10_000 * seconds);
+    let ratio = bytes("parsed_bytes") as f64 / bytes("socket_bytes") as f64;
+    assert!((worst["coverage"].as_f64().unwrap() - ratio).abs() < 1e-9);
+    assert_eq!(bytes("unanswered"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,6 +142,7 @@ async fn a_healthy_shop_has_no_report_and_nothing_red() {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_in_prometheus_text() {
     let running = start(120, true).await;
+    running.state.tell_coverage();
     let (status, head, text) = get_as(running.addr, "/metrics", "localhost").await;
     assert_eq!(status, 200);
     assert!(head.contains("text/plain; version=0.0.4"), "{head}");

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 use taproot_model::*;
-use taproot_world::view::{Flows, Map, RequestsView, Top};
+use taproot_world::view::{Flows, Map, RequestsView, Top, Unseen};
 use taproot_world::{Config, EdgeKey, Observer, SeriesKey, World};
 
 const SECOND: u64 = 1_000_000_000;
@@ -308,7 +308,15 @@ fn what_was_understood_of_a_services_traffic() {
     let mut busy = flow(1, Role::Server);
     (busy.tx_bytes, busy.rx_bytes) = (3_500, 500);
     w.add(&Signal::Flow(Box::new(busy)));
-    let states = [("parsed", 800.0), ("unknown", 600.0), ("unseen", 100.0), ("encrypted", 50.0)];
+    let states = [
+        ("parsed", 800.0),
+        ("unknown", 600.0),
+        ("encrypted", 50.0),
+        ("ring_full", 70.0),
+        ("truncated", 20.0),
+        ("gap", 6.0),
+        ("no_room", 4.0),
+    ];
     for (state, value) in states {
         let Signal::Metric(part) = metric_of(1, metric::CAPTURE_BYTES, MetricKind::Delta, value)
         else {
@@ -321,6 +329,10 @@ fn what_was_understood_of_a_services_traffic() {
     let api = of("api");
     assert_eq!((api.socket_bytes, api.parsed_bytes), (4_000, 3_000));
     assert_eq!((api.unknown_bytes, api.unseen_bytes, api.encrypted_bytes), (600, 100, 50));
+    let unseen =
+        Unseen { ring_full_bytes: 70, truncated_bytes: 20, gap_bytes: 6, no_room_bytes: 4 };
+    assert_eq!((api.unseen, api.unwatched_bytes), (unseen, 250));
+    assert_eq!((api.requests, api.unanswered), (2, 0));
     assert_eq!(api.ratio, Some(0.75));
     assert_eq!(of("web").ratio, None, "nobody looked at its end");
     let top = Top::of(&w, w.span());

@@ -2,6 +2,7 @@
 
 use taproot_probes::payload::{Ends, Open, Piece, Role as End, Verdict};
 use taproot_protocols::any::{Any, Kind, Record};
+use taproot_protocols::exchange::{Call, Outcome, Times, Wire};
 use taproot_protocols::stream::{self, Limits};
 use taproot_protocols::{Connection, Protocol, Recognition, Side};
 
@@ -62,8 +63,16 @@ pub(super) struct Conversation {
     places: [Option<Place>; 2],
     /// What of the connection's coverage was told already.
     told: Covered,
+    /// Bytes that the full ring had no room for, by side.
+    ring_lost: [u64; 2],
+    /// Absent bytes so far, by [reason](super::tally::UNSEEN), and those of them that
+    /// hide no message as far as is known.
+    absent: ([u64; 4], [u64; 4]),
     /// Bytes and pieces since the protocol was last known.
     unknown: (u64, u32),
+    /// When each side spoke first, of one that is seen from its first byte on, until that
+    /// was told.
+    first: Option<[Option<u64>; 2]>,
     /// It asked for a tunnel.
     tunnel: bool,
     /// What the kernel was told to hand over.
@@ -101,7 +110,10 @@ impl Conversation {
             parties,
             places: [place; 2],
             told: Covered::default(),
+            ring_lost: [0; 2],
+            absent: ([0; 4], [0; 4]),
             unknown: (0, 0),
+            first: pristine.then_some([None; 2]),
             tunnel: false,
             said: None,
             last: time,
@@ -124,6 +136,12 @@ impl Conversation {
         let side = if piece.outbound { local } else { local.peer() };
         self.last = piece.time;
         self.tunnel |= self.kind().is_none() && piece.bytes.starts_with(TUNNEL);
+        self.ring_lost[side as usize] += u64::from(piece.lost);
+        if let Some(first) = &mut self.first
+            && piece.length > 0
+        {
+            first[side as usize].get_or_insert(piece.time);
+        }
         self.unknown.0 += u64::from(piece.length);
         self.unknown.1 = self.unknown.1.saturating_add(1);
         let position = self.position(side, piece.offset);
@@ -147,6 +165,38 @@ impl Conversation {
             return None;
         };
         (self.said.replace(wanted) != Some(wanted)).then_some(wanted)
+    }
+
+    /// What is told of a connection whose protocol is not known: how long the server took
+    /// for its first byte. Once, when nothing more is expected of it (`over`), or when it
+    /// was looked at for long enough and both sides have spoken.
+    pub(super) fn unknown(&mut self, over: bool) -> Option<Call> {
+        if self.kind().is_some() {
+            self.first = None;
+        }
+        let [asked, answered] = self.first?;
+        let given_up = self.said == Some(Verdict::Glance);
+        let (Some(start), true) = (asked, over || (given_up && answered.is_some())) else {
+            return None;
+        };
+        self.first = None;
+        // A server that speaks first answers nothing: there is no latency to be told.
+        let answer = answered.filter(|answer| *answer >= start);
+        let silent = answered.is_none();
+        let spoken = Outcome::Answered { error: false, status: None };
+        Some(Call {
+            wire: Wire::Unknown,
+            from: Side::Client,
+            operation: "first byte".into(),
+            target: None,
+            statement: None,
+            namespace: None,
+            // It may be a protocol without answers.
+            outcome: if silent { Outcome::OneWay } else { spoken },
+            times: Times { start, answer, end: answer },
+            request_size: 0,
+            answer_size: 0,
+        })
     }
 
     /// Whether what it carries may be something else than HTTP/1.
@@ -183,24 +233,44 @@ impl Conversation {
 
     /// Bytes since this was last asked.
     pub(super) fn newly_covered(&mut self) -> Covered {
-        let mut all = Covered::default();
+        let (mut parsed, mut unparsed, mut hidden) = (0, 0, 0);
+        let mut absent = [0; 4];
         for side in [Side::Client, Side::Server] {
             let coverage = self.connection.coverage(side);
             let stream = coverage.stream;
-            let absent = stream.missing + stream.truncated + stream.overflow;
+            let ring = self.ring_lost[side as usize].min(stream.missing);
+            let reasons = [ring, stream.truncated, stream.missing - ring, stream.overflow];
             // A hole in a body that was stepped over hides nothing.
-            let unseen = absent.min(coverage.unframed);
-            let unparsed = coverage.unframed - unseen;
-            all.add(Covered { parsed: coverage.framed, unparsed, unseen, encrypted: 0 });
+            let unseen = reasons.iter().sum::<u64>().min(coverage.unframed);
+            hidden += unseen;
+            unparsed += coverage.unframed - unseen;
+            parsed += coverage.framed;
+            absent.iter_mut().zip(reasons).for_each(|(sum, more)| *sum += more);
         }
         let new = Covered {
-            parsed: all.parsed.saturating_sub(self.told.parsed),
-            unparsed: all.unparsed.saturating_sub(self.told.unparsed),
-            unseen: all.unseen.saturating_sub(self.told.unseen),
+            parsed: parsed.saturating_sub(self.told.parsed),
+            unparsed: unparsed.saturating_sub(self.told.unparsed),
+            unseen: self.blame(absent, hidden),
             encrypted: 0,
         };
-        self.told = all;
+        self.told.add(new);
         new
+    }
+
+    /// Finds reasons for bytes that may hide messages, of which there are `hidden` by
+    /// now, among those that are `absent`.
+    fn blame(&mut self, absent: [u64; 4], hidden: u64) -> [u64; 4] {
+        let (before, open) = &mut self.absent;
+        let mut left = hidden.saturating_sub(self.told.unseen.iter().sum());
+        let mut out = [0; 4];
+        for reason in 0..out.len() {
+            open[reason] += absent[reason].saturating_sub(before[reason]);
+            out[reason] = left.min(open[reason]);
+            open[reason] -= out[reason];
+            left -= out[reason];
+        }
+        *before = absent;
+        out
     }
 
     /// A place in full: what lies less than 2 GiB before the last one was sent again.

@@ -15,6 +15,10 @@ use super::tally::{Books, Covered};
 
 /// Connections remembered at most.
 const MOST: usize = 16_384;
+/// Most bytes that TLS adds to a record: head, nonce, tag, padding.
+const RECORD: u64 = 64;
+/// Most bytes that it says for itself after the handshake: tickets, new keys, the end.
+const TICKETS: u64 = 16 << 10;
 
 /// What was seen of a connection's TLS handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +41,14 @@ struct Weight {
     ends: [u32; 2],
     /// Plaintext, both ways, told or not.
     plain: u64,
+    /// Times that plaintext was told.
+    times: u64,
     /// What passed since there is plaintext, at this end and at the other.
     passed: [u64; 2],
     /// Of that the records' heads and tails, as far as it was counted.
     framing: [u64; 2],
+    /// And what was never plaintext of the session.
+    foreign: [u64; 2],
 }
 
 impl Weight {
@@ -48,16 +56,27 @@ impl Weight {
         let end = &mut self.ends[usize::from(outbound)];
         let next = offset.wrapping_add(length);
         self.plain += u64::from(next.wrapping_sub(*end));
+        self.times += 1;
         *end = next;
     }
 
-    /// What TLS has added since this was last asked.
-    fn pass(&mut self, end: usize, bytes: u64) -> u64 {
+    /// What has passed since this was last asked beside the plaintext: what TLS adds to
+    /// it, and, beyond the most that it may add, what was encrypted elsewhere, as by the
+    /// kernel for `SSL_sendfile`.
+    fn pass(&mut self, end: usize, bytes: u64) -> Covered {
         self.passed[end] += bytes;
-        let framing = self.passed[end].saturating_sub(self.plain);
-        let more = framing.saturating_sub(self.framing[end]);
-        self.framing[end] += more;
-        more
+        let most = TICKETS + self.plain.max(RECORD * self.times);
+        let beside = self.passed[end].saturating_sub(self.plain);
+        let more = |counted: &mut [u64; 2], all: u64| {
+            let new = all.saturating_sub(counted[end]);
+            counted[end] += new;
+            new
+        };
+        Covered {
+            parsed: more(&mut self.framing, beside.min(most)),
+            encrypted: more(&mut self.foreign, beside.saturating_sub(most)),
+            ..Covered::default()
+        }
     }
 }
 
@@ -218,7 +237,7 @@ impl Seals {
         let end = usize::from(id != primary);
         let Some(book) = sealed.parties.books().nth(end) else { return };
         let more = if sealed.source.is_some() {
-            Covered { parsed: sealed.weight.pass(end, bytes), ..Covered::default() }
+            sealed.weight.pass(end, bytes)
         } else {
             Covered { encrypted: bytes, ..Covered::default() }
         };
@@ -273,5 +292,25 @@ impl Seals {
         for id in silent {
             self.remove(id, now, counter);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tls_adds_is_understood_and_what_it_cannot_have_added_is_not() {
+        let mut weight = Weight::default();
+        weight.plain(true, 0, 100);
+        weight.plain(false, 0, 1_000);
+        let told = weight.pass(0, 1_100 + 58 + 510);
+        assert_eq!((told.parsed, told.encrypted), (568, 0), "two records' own, and a ticket");
+        // A file that the kernel has encrypted and sent: nobody was shown it.
+        let told = weight.pass(0, 1_000_000);
+        let most = TICKETS + 1_100;
+        assert_eq!((told.parsed, told.encrypted), (most - 568, 1_000_568 - most));
+        let told = weight.pass(1, 1_100);
+        assert_eq!((told.parsed, told.encrypted), (0, 0), "the other end is weighed by itself");
     }
 }

@@ -13,7 +13,7 @@ use taproot_probes::flow::EdgeKey;
 use taproot_protocols::exchange::{Outcome, Wire};
 
 use super::table::Harvest;
-use super::tally::{Covered, Key, Page, Sample, Tally};
+use super::tally::{Covered, Key, Page, Sample, Tally, UNSEEN};
 use crate::clock::Clock;
 use crate::flows::Remembered;
 use crate::names::{Names, Seen};
@@ -87,19 +87,15 @@ fn edge(
 fn covered(page: &Page, edge: &Edge, at: Timestamp, interval: u64, out: &mut Vec<Signal>) {
     let own = if page.end.role == Role::Client { &edge.client } else { &edge.server };
     let Covered { parsed, unparsed, unseen, encrypted } = page.covered;
-    let states = [
-        ("state=parsed", parsed),
-        ("state=unknown", unparsed),
-        ("state=unseen", unseen),
-        ("state=encrypted", encrypted),
-    ];
-    for (state, bytes) in states.into_iter().filter(|(_, bytes)| *bytes > 0) {
+    let states = [("parsed", parsed), ("unknown", unparsed), ("encrypted", encrypted)];
+    let states = states.into_iter().chain(UNSEEN.into_iter().zip(unseen));
+    for (state, bytes) in states.filter(|(_, bytes)| *bytes > 0) {
         out.push(Signal::Metric(Metric {
             at,
             interval,
             entity: own.entity.clone(),
             name: metric::CAPTURE_BYTES.into(),
-            attribute: state.into(),
+            attribute: format!("state={state}").into(),
             kind: MetricKind::Delta,
             value: bytes as f64,
         }));
@@ -125,6 +121,7 @@ fn protocol(wire: Wire) -> Protocol {
         Wire::Dubbo => Protocol::Dubbo,
         Wire::WebSocket => Protocol::WebSocket,
         Wire::Tls => Protocol::Tls,
+        Wire::Unknown => Protocol::Unknown,
     }
 }
 

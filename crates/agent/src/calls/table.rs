@@ -206,6 +206,9 @@ impl Table {
         let held = conversation.memory();
         conversation.push(piece, &mut self.records);
         count(&mut self.records, conversation, &mut self.books);
+        if let Some(call) = conversation.unknown(false) {
+            self.books.count(conversation.books(), &call);
+        }
         self.memory = (self.memory + conversation.memory()).saturating_sub(held);
         match conversation.verdict() {
             Some(Verdict::Nothing) => return self.leave(piece.id, piece.time, Verdict::Nothing),
@@ -262,6 +265,9 @@ impl Table {
         self.release(&conversation);
         conversation.close(time, &mut self.records);
         count(&mut self.records, &conversation, &mut self.books);
+        if let Some(call) = conversation.unknown(true) {
+            self.books.count(conversation.books(), &call);
+        }
         cover(&mut conversation);
     }
 

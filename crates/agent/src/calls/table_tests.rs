@@ -9,6 +9,7 @@ use taproot_probes::payload::{
 
 use super::table::{Harvest, Table};
 use taproot_protocols::Outcome;
+use taproot_protocols::exchange::Wire;
 
 const ID: u64 = 7;
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
@@ -33,7 +34,7 @@ fn open(role: Socket, pristine: bool) -> Record<'static> {
 /// A segment that is copied whole.
 fn piece(outbound: bool, offset: u32, bytes: &[u8]) -> Record<'_> {
     let length = bytes.len() as u32;
-    Record::Piece(Piece { id: ID, time: 2, outbound, offset, length, bytes, fin: false })
+    Record::Piece(Piece { id: ID, time: 2, outbound, offset, length, bytes, fin: false, lost: 0 })
 }
 
 fn decisions(table: &mut Table) -> Vec<Verdict> {
@@ -75,7 +76,7 @@ fn a_client_and_its_calls() {
     let page = &harvest.pages[0];
     assert_eq!((page.end.role, page.end.port), (Role::Client, 6379));
     assert_eq!(page.covered.parsed, 2 * (GET.len() + NIL.len()) as u64);
-    assert_eq!((page.covered.unparsed, page.covered.unseen), (0, 0));
+    assert_eq!((page.covered.unparsed, page.covered.unseen), (0, [0; 4]));
     assert!(shown(&table.harvest(4)).is_empty(), "what was told is not told again");
 }
 
@@ -174,13 +175,55 @@ fn bytes_the_ring_had_no_room_for_invent_nothing() {
     table.take(open(Socket::Client, true));
     table.take(piece(true, 0, GET));
     table.take(piece(false, 0, NIL));
-    // A question and its answer are missing.
-    table.take(piece(true, 2 * GET.len() as u32, GET));
+    // A question and its answer are missing; of the question it is known why.
+    let Record::Piece(after) = piece(true, 2 * GET.len() as u32, GET) else { panic!("a piece") };
+    table.take(Record::Piece(Piece { lost: GET.len() as u32, ..after }));
     table.take(piece(false, 2 * NIL.len() as u32, NIL));
     let harvest = table.harvest(1_000_000_000);
     let all: u64 = harvest.pages[0].calls.iter().map(|(_, tally)| tally.count).sum();
     assert_eq!(all, 2, "{:?}", shown(&harvest));
-    assert_eq!(harvest.pages[0].covered.unseen, (GET.len() + NIL.len()) as u64);
+    let unseen = [GET.len() as u64, 0, NIL.len() as u64, 0];
+    assert_eq!(harvest.pages[0].covered.unseen, unseen);
+    assert!(table.harvest(2_000_000_000).pages.is_empty(), "it is told once");
+}
+
+/// `count latency`, of what is told of connections that speak nothing known.
+fn unknown(harvest: &Harvest) -> Vec<(u64, Option<f64>)> {
+    let calls = harvest.pages.iter().flat_map(|page| &page.calls);
+    let unknown = calls.filter(|(key, _)| key.wire == Wire::Unknown);
+    unknown.map(|(_, tally)| (tally.count, tally.latency.quantile(0.5))).collect()
+}
+
+#[test]
+fn of_an_unknown_protocol_the_first_byte_is_told() {
+    let at = |outbound, time, offset, bytes| {
+        let Record::Piece(piece) = piece(outbound, offset, bytes) else { panic!("a piece") };
+        Record::Piece(Piece { time, ..piece })
+    };
+    let mut table = Table::default();
+    table.take(open(Socket::Client, true));
+    table.take(at(true, 2, 0, b"\x01\x02something else"));
+    table.take(at(false, 5_000_002, 0, b"\x03\x04and its answer"));
+    assert!(unknown(&table.harvest(6_000_000)).is_empty(), "it may yet be known");
+    table.take(Record::Close { id: ID, time: 7_000_000 });
+    let told = unknown(&table.harvest(8_000_000));
+    let [(1, Some(latency))] = told[..] else { panic!("{told:?}") };
+    assert!((latency / 5e6 - 1.0).abs() < 0.1, "{latency} ns");
+}
+
+#[test]
+fn an_unknown_protocol_without_an_answer_is_no_failure_and_a_known_one_is_not_unknown() {
+    let mut table = Table::default();
+    table.take(open(Socket::Client, true));
+    table.take(piece(true, 0, b"\x01\x02something else"));
+    table.take(Record::Close { id: ID, time: 3 });
+    let harvest = table.harvest(4);
+    assert_eq!(shown(&harvest), ["first byte - > 1"]);
+    table.take(open(Socket::Client, true));
+    table.take(piece(true, 0, GET));
+    table.take(piece(false, 0, NIL));
+    table.take(Record::Close { id: ID, time: 5 });
+    assert_eq!(shown(&table.harvest(6)), ["GET user:* ok 1"]);
 }
 
 #[test]
@@ -223,8 +266,16 @@ fn both_ends_of_a_loop_are_counted_and_one_is_parsed() {
     assert!(table.decisions().any(|decision| decision == (ID + 1, Verdict::Nothing)));
     // What is on its way already counts for nothing.
     let length = GET.len() as u32;
-    let late =
-        Piece { id: ID + 1, time: 3, outbound: false, offset: 0, length, bytes: GET, fin: false };
+    let late = Piece {
+        id: ID + 1,
+        time: 3,
+        outbound: false,
+        offset: 0,
+        length,
+        bytes: GET,
+        fin: false,
+        lost: 0,
+    };
     table.take(Record::Piece(late));
     table.take(piece(false, 0, NIL));
     let harvest = table.harvest(4);
@@ -265,7 +316,7 @@ const CIPHER: &[u8] = b"\x14\x03\x03\0\x01\x01";
 /// Plaintext of a session that is known since then.
 fn plain(id: u64, since: u64, outbound: bool, offset: u32, bytes: &[u8]) -> Record<'_> {
     let length = bytes.len() as u32;
-    let piece = Piece { id, time: 9, outbound, offset, length, bytes, fin: false };
+    let piece = Piece { id, time: 9, outbound, offset, length, bytes, fin: false, lost: 0 };
     Record::Plain(Plain { since, watched: since, settled: true, piece })
 }
 
@@ -318,7 +369,7 @@ fn plaintext_of_a_connection_that_was_joined_late() {
         let harvest = table.harvest(10);
         assert_eq!(shown(&harvest), ["GET user:* ok 1"], "{role:?}");
         let covered = harvest.pages[0].covered;
-        assert_eq!((covered.unparsed, covered.unseen), (0, 0), "{role:?}");
+        assert_eq!((covered.unparsed, covered.unseen), (0, [0; 4]), "{role:?}");
     }
 }
 

@@ -55,6 +55,9 @@ pub(crate) struct Sample {
     pub(crate) response_bytes: u64,
 }
 
+/// Why bytes were never seen; the order of [`Covered::unseen`].
+pub(crate) const UNSEEN: [&str; 4] = ["ring_full", "truncated", "gap", "no_room"];
+
 /// Bytes of payload at one end in one interval, both directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Covered {
@@ -62,8 +65,9 @@ pub(crate) struct Covered {
     pub(crate) parsed: u64,
     /// Seen, but in no message.
     pub(crate) unparsed: u64,
-    /// Never seen, not copied, or thrown away for want of room.
-    pub(crate) unseen: u64,
+    /// Never seen, by [reason](UNSEEN): the ring was full, not copied, passed elsewhere
+    /// or before, thrown away for want of room.
+    pub(crate) unseen: [u64; 4],
     /// Inside of TLS, where no library could be asked.
     pub(crate) encrypted: u64,
 }
@@ -72,7 +76,9 @@ impl Covered {
     pub(crate) fn add(&mut self, more: Self) {
         self.parsed += more.parsed;
         self.unparsed += more.unparsed;
-        self.unseen += more.unseen;
+        for (sum, more) in self.unseen.iter_mut().zip(more.unseen) {
+            *sum += more;
+        }
         self.encrypted += more.encrypted;
     }
 }

@@ -77,6 +77,15 @@ const TLS: CallNames = CallNames {
     duration: "taproot.tls.handshake.duration",
 };
 
+const UNKNOWN: CallNames = CallNames {
+    system: ("network.protocol.name", "unknown"),
+    operation: "taproot.connection.event",
+    target: "taproot.connection.event",
+    status: "error.type",
+    text: "taproot.connection.event",
+    duration: "taproot.connection.first_byte.duration",
+};
+
 const WEB_SOCKET: CallNames = CallNames {
     system: ("network.protocol.name", "websocket"),
     operation: "taproot.websocket.opcode",
@@ -108,6 +117,7 @@ impl Protocol {
             Self::Dns => DNS,
             Self::Tls => TLS,
             Self::WebSocket => WEB_SOCKET,
+            Self::Unknown => UNKNOWN,
         };
         if role == Role::Server { names.at_the_server() } else { names }
     }
@@ -135,7 +145,7 @@ mod tests {
     use super::*;
     use crate::schema::{ATTRIBUTES, Kind, instrument};
 
-    const ALL: [Protocol; 17] = [
+    const ALL: [Protocol; 18] = [
         Protocol::Http,
         Protocol::Dns,
         Protocol::Redis,
@@ -153,6 +163,7 @@ mod tests {
         Protocol::Dubbo,
         Protocol::WebSocket,
         Protocol::Tls,
+        Protocol::Unknown,
     ];
 
     #[test]

@@ -147,6 +147,16 @@ const TLS: &[&str] = &[
     "service.peer.namespace",
 ];
 
+const UNKNOWN: &[&str] = &[
+    "taproot.connection.event",
+    "network.protocol.name",
+    "error.type",
+    "server.address",
+    "server.port",
+    "service.peer.name",
+    "service.peer.namespace",
+];
+
 const WEB_SOCKET: &[&str] = &[
     "http.route",
     "taproot.websocket.opcode",
@@ -263,6 +273,12 @@ pub const INSTRUMENTS: &[Instrument] = &[
         REQUEST,
         WEB_SOCKET,
         "WebSocket messages, and the time to their answer where they have one.",
+    ),
+    duration(
+        "taproot.connection.first_byte.duration",
+        REQUEST,
+        UNKNOWN,
+        "Connections whose protocol is not known: time from the first byte to that of the answer.",
     ),
     counter(
         "taproot.requests",
@@ -428,6 +444,18 @@ pub const INSTRUMENTS: &[Instrument] = &[
         &["taproot.change.kind"],
         "Routes, rules, addresses, firewalls, images and specs that were changed.",
     ),
+    gauge(
+        "taproot.tls.certificate.not_after",
+        "s",
+        "End of the validity of a certificate that a server has shown, since 1970; up to TLS 1.2.",
+    )
+    .by(&[
+        "taproot.tls.server_name",
+        "taproot.role",
+        "server.port",
+        "service.peer.name",
+        "service.peer.namespace",
+    ]),
     // What could not be seen, and Taproot itself.
     counter(
         metric::CAPTURE_BYTES,

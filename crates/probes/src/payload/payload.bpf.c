@@ -227,8 +227,13 @@ static __always_inline int segment(struct __sk_buff *skb, bool outbound)
 	piece.copied = count;
 	piece.outbound = outbound;
 	piece.fin = p.flags & FIN;
-	if (!introduce(skb, c) || !tell_piece(skb, &piece, p.offset))
+	piece.lost = d->lost;
+	if (introduce(skb, c) && tell_piece(skb, &piece, p.offset)) {
+		d->lost = 0;
+	} else {
+		d->lost += p.length;
 		lose(PAYLOAD_LOST_RING, p.length);
+	}
 	return 1;
 }
 

@@ -79,7 +79,8 @@ struct payload_piece {
 	__u32 copied;
 	__u8 outbound;
 	__u8 fin;	 /* its writer closed */
-	__u8 pad[6];
+	__u8 pad[2];
+	__u32 lost;	 /* bytes of its direction before it that the full ring had no room for */
 };
 
 /* Plaintext that a TLS library passed (see ../tls); `copied` bytes of it follow. */
@@ -94,7 +95,8 @@ struct payload_plain {
 	__u32 copied;
 	__u8 outbound;
 	__u8 settled;	 /* no read of it can have begun unseen */
-	__u8 pad[6];
+	__u8 pad[2];
+	__u32 lost;	 /* bytes before it that the full ring had no room for */
 };
 
 /* What an encrypted connection has carried since this was last told, both ways. */

@@ -70,6 +70,8 @@ pub struct Piece<'a> {
     pub bytes: &'a [u8],
     /// Whether its writer closed after it.
     pub fin: bool,
+    /// Bytes of its direction, before it, that the full ring had no room for.
+    pub lost: u32,
 }
 
 /// A UDP datagram that reads like DNS.
@@ -145,6 +147,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Record<'_>> {
                 length: raw.length,
                 bytes: rest.get(..raw.copied as usize)?,
                 fin: raw.fin != 0,
+                lost: raw.lost,
             }))
         }
         2 => {
@@ -176,6 +179,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Record<'_>> {
                     length: raw.length,
                     bytes: rest.get(..raw.copied as usize)?,
                     fin: false,
+                    lost: raw.lost,
                 },
             }))
         }

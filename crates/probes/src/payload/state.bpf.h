@@ -24,6 +24,7 @@ const volatile struct payload_passed passed_layout = {};
 struct direction {
 	u32 base; /* sequence number of its first byte */
 	u32 begun;
+	u32 lost; /* bytes since the last record that the ring had no room for */
 };
 
 struct connection {

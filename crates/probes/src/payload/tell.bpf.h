@@ -60,6 +60,7 @@ static __always_inline void describe(struct payload_piece *out, struct payload_p
 	out->outbound = from->outbound;
 	out->fin = from->fin;
 	__builtin_memset(out->pad, 0, sizeof(out->pad));
+	out->lost = from->lost;
 }
 
 #define TELL_SIZED(size)                                                                    \

@@ -35,6 +35,7 @@ struct session {
 	u64 watched; /* from when on its process is certainly observed, ns */
 	u64 glanced;
 	u32 position[2]; /* bytes so far; 0: received, 1: sent */
+	u32 lost[2];	 /* bytes since the last record that the ring had no room for */
 	u32 settled;	 /* no read of it can have begun unseen */
 	u32 pad;
 };

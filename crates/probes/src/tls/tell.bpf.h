@@ -84,8 +84,13 @@ static __always_inline void tell(struct session *s, u64 from, u32 length, bool s
 	head.length = length;
 	head.copied = copied;
 	head.outbound = sent;
-	if (!tell_plain(&head, from))
+	head.lost = s->lost[sent];
+	if (tell_plain(&head, from)) {
+		s->lost[sent] = 0;
+	} else {
+		s->lost[sent] += length;
 		lose(TLS_LOST_RING, length);
+	}
 }
 
 #endif

@@ -46,6 +46,9 @@ pub enum Wire {
     WebSocket,
     /// TLS handshakes.
     Tls,
+    /// None that is known. What a tap tells of such a connection is a call too: who spoke
+    /// first, and how long the other side took to.
+    Unknown,
 }
 
 /// How a call ended.

@@ -27,7 +27,7 @@ pub(crate) fn signals(end: Timestamp, seconds: u64, trouble: bool) -> Vec<Signal
             let wave = 1.0 + 0.2 * ((second as f64) / 17.0 + n as f64).sin();
             second_of(*edge, at, wave, bad, &mut out);
         }
-        out.push(coverage(at));
+        unknown(at, &mut out);
     }
     out.push(Signal::Loss(Loss {
         at: end,
@@ -104,14 +104,22 @@ fn second_of(
     out.push(Signal::Flow(Box::new(flow)));
 }
 
-fn coverage(at: Timestamp) -> Signal {
-    Signal::Metric(Metric {
-        at,
-        interval: 0,
-        entity: id("shop/product"),
-        name: metric::COVERAGE.into(),
-        attribute: "".into(),
-        kind: MetricKind::Gauge,
-        value: 0.97,
-    })
+/// What else the product's service says: nothing that is known, and a fifth of it was lost.
+fn unknown(at: Timestamp, out: &mut Vec<Signal>) {
+    let ends = (end_of("shop/gateway", 0), end_of("shop/product", 8080));
+    let edge = Edge { client: ends.0, server: ends.1, via: None, role: Role::Server };
+    let mut flow = Flow::empty(at, 1_000_000_000, edge, Transport::Tcp);
+    flow.tx_bytes = 10_000;
+    out.push(Signal::Flow(Box::new(flow)));
+    for (state, value) in [("unknown", 6_000.0), ("ring_full", 2_000.0)] {
+        out.push(Signal::Metric(Metric {
+            at,
+            interval: 1_000_000_000,
+            entity: id("shop/product"),
+            name: metric::CAPTURE_BYTES.into(),
+            attribute: format!("state={state}").into(),
+            kind: MetricKind::Delta,
+            value,
+        }));
+    }
 }

@@ -14,7 +14,7 @@ mod spent;
 mod stages;
 mod top;
 
-pub use capture::Capture;
+pub use capture::{Capture, Unseen};
 pub use flows::{FlowRow, Flows};
 pub use golden::{Golden, Latency};
 pub use map::{Map, MapEdge, MapService};
