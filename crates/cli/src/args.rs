@@ -142,8 +142,8 @@ pub(crate) struct RunArgs {
     /// Most bytes the store may take; the oldest, finest rows go first.
     #[arg(long, default_value = "1GiB", value_parser = units::bytes)]
     pub(crate) store_size: u64,
-    /// Send metrics and traces to what speaks OTLP over HTTP there, such as http://HOST:4318;
-    /// the OTEL_EXPORTER_OTLP_* variables say it too, and the rest.
+    /// Send metrics and traces to what speaks OTLP there, such as http://HOST:4318; the
+    /// OTEL_EXPORTER_OTLP_* variables say it too, and the rest, as that it is gRPC.
     #[arg(long, value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,
     #[command(flatten)]

@@ -68,7 +68,7 @@ impl<'a> Sheet<'a> {
 fn add_requests(to: &mut Registry, all: &Requests) {
     // A certificate is told as an answer of its own; it took no time.
     if all.protocol == Protocol::Tls && &*all.method == "certificate" {
-        return;
+        return add_certificate(to, all);
     }
     let call = Call::from(all);
     let mut sheet = Sheet::of_edge(to, &all.edge, all.at);
@@ -90,6 +90,34 @@ fn add_requests(to: &mut Registry, all: &Requests) {
         let name = all.protocol.call_names(all.edge.role).duration;
         sheet.durations(name, call.attributes(), &all.latency);
     }
+}
+
+/// When a certificate that was shown ends to be valid.
+fn add_certificate(to: &mut Registry, shown: &Requests) {
+    let Some(end) = seconds_since_1970(&shown.code) else { return };
+    let mut attributes: Attributes = Vec::new();
+    if !shown.route.is_empty() {
+        attributes.push(("taproot.tls.server_name", shown.route.clone().into()));
+    }
+    attributes.push(("taproot.role", role(&shown.edge).into()));
+    peer(&shown.edge, &mut attributes);
+    let mut sheet = Sheet::of_edge(to, &shown.edge, shown.at);
+    sheet.put("taproot.tls.certificate.not_after", attributes, Data::Level(end as f64));
+}
+
+/// Reads `2027-01-31T12:00:00Z`. Days are counted from March on, so that the leap day
+/// is a year's last (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+fn seconds_since_1970(text: &str) -> Option<i64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers = |text: &str, by: char| -> Option<[i64; 3]> {
+        let all: Vec<i64> = text.split(by).map_while(|part| part.parse().ok()).collect();
+        all.try_into().ok()
+    };
+    let ([year, month, day], [hour, minute, second]) = (numbers(date, '-')?, numbers(time, ':')?);
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let days = year * 365 + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468;
+    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
 }
 
 fn add_flow(to: &mut Registry, flow: &Flow) {
@@ -210,4 +238,25 @@ fn add_loss(to: &mut Registry, loss: &Loss) {
     ];
     let mut sheet = Sheet::of(to, &loss.entity, loss.at);
     sheet.count("taproot.capture.lost", attributes, loss.count);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_of_validity_is_a_number_of_seconds() {
+        for (text, seconds) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("1969-12-31T23:59:59Z", Some(-1)),
+            ("2000-03-01T00:00:00Z", Some(951_868_800)),
+            ("2024-02-29T12:30:05Z", Some(1_709_209_805)),
+            ("9999-12-31T23:59:59Z", Some(253_402_300_799)),
+            ("2027-01-31", None),
+            ("", None),
+            ("2027-01-T00:00:00Z", None),
+        ] {
+            assert_eq!(seconds_since_1970(text), seconds, "{text}");
+        }
+    }
 }

@@ -10,7 +10,8 @@ pub enum ConfigError {
     /// An endpoint that is no URL.
     #[error(
         "{from}: `{url}` is no endpoint: give http://HOST:4318 or https://HOST:PORT \
-         (what listens has to speak OTLP over HTTP; port 4317 is mostly gRPC)"
+         (4318 is mostly OTLP over HTTP; for gRPC, mostly 4317, set \
+         OTEL_EXPORTER_OTLP_PROTOCOL=grpc)"
     )]
     Endpoint {
         /// The flag or variable.
@@ -20,8 +21,8 @@ pub enum ConfigError {
     },
     /// A protocol that is not spoken.
     #[error(
-        "{from}: `{protocol}` is not spoken: set it to http/protobuf, and give the endpoint's \
-         HTTP port (mostly 4318)"
+        "{from}: `{protocol}` is not spoken: set it to http/protobuf (port mostly 4318) or grpc \
+         (mostly 4317)"
     )]
     Protocol {
         /// The variable.
@@ -47,10 +48,32 @@ pub enum ConfigError {
     },
 }
 
+/// How requests travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Protobuf in bodies of HTTP: `http/protobuf`.
+    Http,
+    /// As messages of gRPC: `grpc`.
+    Grpc,
+}
+
+/// Kinds of signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Series.
+    Metrics,
+    /// Spans.
+    Traces,
+}
+
 /// Where one kind of signal goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Full URL.
+    /// What goes there.
+    pub kind: Kind,
+    /// How.
+    pub protocol: Protocol,
+    /// Full URL; of gRPC that of the host.
     pub url: String,
     /// Headers of each request; their values may be secrets.
     pub headers: Vec<(String, String)>,
@@ -106,6 +129,7 @@ impl Default for Config {
 
 /// The names of the variables of one kind of signal, before those of all.
 struct Variables {
+    kind: Kind,
     exporter: &'static str,
     endpoint: &'static str,
     protocol: [&'static str; 2],
@@ -117,6 +141,7 @@ struct Variables {
 }
 
 const METRICS: Variables = Variables {
+    kind: Kind::Metrics,
     exporter: "OTEL_METRICS_EXPORTER",
     endpoint: "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
     protocol: ["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"],
@@ -128,6 +153,7 @@ const METRICS: Variables = Variables {
 };
 
 const TRACES: Variables = Variables {
+    kind: Kind::Traces,
     exporter: "OTEL_TRACES_EXPORTER",
     endpoint: "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     protocol: ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"],
@@ -226,14 +252,11 @@ fn target(
     };
     let (from, mut url) = url?;
     endpoint(from, &url)?;
+    let protocol = protocol(environment.first(names.protocol))?;
     // A base gets the path of the signal; an endpoint of one signal is taken as it is.
-    if from != names.endpoint {
+    // Over gRPC the path is that of the method.
+    if from != names.endpoint && protocol == Protocol::Http {
         url.push_str(names.path);
-    }
-    if let Some((from, protocol)) = environment.first(names.protocol)
-        && protocol != "http/protobuf"
-    {
-        return Err(ConfigError::Protocol { from, protocol });
     }
     let timeout = parse(environment.first(names.timeout), 1)?;
     let gzip = match environment.first(names.compression) {
@@ -245,12 +268,23 @@ fn target(
         }
     };
     Ok(Some(Target {
+        kind: names.kind,
+        protocol,
         url,
         headers: environment.first(names.headers).map_or(Ok(Vec::new()), headers)?,
         timeout: timeout.map_or(Duration::from_secs(10), Duration::from_millis),
         gzip,
         certificate: environment.first(names.certificate).map(|(_, path)| path.into()),
     }))
+}
+
+fn protocol(found: Found) -> Result<Protocol, ConfigError> {
+    match found {
+        None => Ok(Protocol::Http),
+        Some((_, value)) if value == "http/protobuf" => Ok(Protocol::Http),
+        Some((_, value)) if value == "grpc" => Ok(Protocol::Grpc),
+        Some((from, protocol)) => Err(ConfigError::Protocol { from, protocol }),
+    }
 }
 
 fn base_url(from: &'static str, base: &str) -> Result<(&'static str, String), ConfigError> {

@@ -35,6 +35,19 @@ fn a_base_gets_the_path_of_the_signal_and_an_endpoint_of_a_signal_does_not() {
 }
 
 #[test]
+fn over_grpc_the_endpoint_is_the_host() {
+    let set = [
+        (ENDPOINT, "http://a:4317"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"),
+    ];
+    let config = read(None, &set).unwrap().unwrap();
+    let (metrics, traces) = (config.signals.metrics.unwrap(), config.signals.traces.unwrap());
+    assert_eq!((metrics.protocol, &*metrics.url), (Protocol::Grpc, "http://a:4317"));
+    assert_eq!((traces.protocol, &*traces.url), (Protocol::Http, "http://a:4317/v1/traces"));
+}
+
+#[test]
 fn the_variables_of_one_signal_come_before_those_of_all() {
     let set = [
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20x, a=b"),
@@ -71,8 +84,8 @@ fn what_cannot_be_used_is_named_with_what_to_do() {
     }
     let with =
         |name: &'static str, value: &'static str| refused(Some("http://c"), &[(name, value)]);
-    let text = with("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
-    assert!(text.contains("http/protobuf") && text.contains("4318"), "{text}");
+    let text = with("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json");
+    assert!(text.contains("http/protobuf") && text.contains("grpc"), "{text}");
     assert!(with("OTEL_EXPORTER_OTLP_HEADERS", "no pair").contains("name=value"));
     assert!(with("OTEL_EXPORTER_OTLP_HEADERS", "a=%zz").contains("percent-encoded"));
     assert!(with("OTEL_EXPORTER_OTLP_TIMEOUT", "10s").contains("whole number"));

@@ -271,19 +271,19 @@ impl Shared {
         if rejected > 0 || !why.is_empty() {
             tracing::warn!(url = client.url(), rejected, why, "OTLP: not all was taken");
         }
-        self.tell(parcel, parcel.items - rejected, None);
-        self.tell(parcel, rejected, Some("rejected"));
+        self.tell(client, parcel, parcel.items - rejected, None);
+        self.tell(client, parcel, rejected, Some("rejected"));
     }
 
     fn given_up(&self, client: &Client, parcel: &Parcel, refusal: &Refusal) {
         let why = &refusal.why;
         tracing::warn!(url = client.url(), items = parcel.items, why, "OTLP: not delivered");
-        self.tell(parcel, parcel.items, Some(&refusal.kind));
+        self.tell(client, parcel, parcel.items, Some(&refusal.kind));
     }
 
-    fn tell(&self, parcel: &Parcel, items: u64, error: Option<&str>) {
+    fn tell(&self, client: &Client, parcel: &Parcel, items: u64, error: Option<&str>) {
         if items > 0 {
-            let attributes = component("otlp_http_exporter", parcel.component, error);
+            let attributes = component(client.kind(), parcel.component, error);
             self.registry().add_own(parcel.exported, &attributes, items as f64);
         }
     }

@@ -1,4 +1,4 @@
-//! Series and spans to whatever speaks OTLP (`http/protobuf`).
+//! Series and spans to whatever speaks OTLP (`http/protobuf` or `grpc`).
 //!
 //! Two workers, each with a thread of its own: one sends all series every
 //! [`Config::interval`], one sends spans in batches. A sum that could not be sent is
@@ -9,12 +9,13 @@
 mod client;
 mod config;
 mod exporter;
+mod grpc;
 mod metrics;
 mod retry;
 mod spans;
 
 pub use client::ClientError;
-pub use config::{Config, ConfigError, Signals, Target};
+pub use config::{Config, ConfigError, Kind, Protocol, Signals, Target};
 pub use exporter::{Exporter, StartError};
 pub use metrics::{Form, requests as metric_requests};
 pub use spans::{Owned, Spans, request as span_request};

@@ -51,6 +51,8 @@ fn every_series_is_there_once_and_under_its_type() {
         "db_client_operation_duration_seconds_bucket{service_namespace=\"shop\",service_name=\"gateway\"",
         "taproot_capture_lost_total{service_instance_id=\"node:n1\"",
         "taproot_tcp_failed_connections_total{",
+        "taproot_tls_server_name=\"shop.test\",taproot_role=\"client\",server_port=\"8443\",\
+         service_peer_name=\"cart\",service_peer_namespace=\"shop\"} 1801396800",
     ] {
         assert!(text.contains(expected), "{expected} is not in\n{text}");
     }

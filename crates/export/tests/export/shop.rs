@@ -84,7 +84,12 @@ pub(crate) fn signals() -> Vec<Signal> {
             value,
         })
     };
+    let seen = edge("shop/cart", 8443, Role::Client);
+    let shown = requests(Protocol::Tls, seen, 0, false, "2027-01-31T12:00:00Z");
+    let Signal::Requests(mut shown) = shown else { unreachable!("they are requests") };
+    (shown.method, shown.route) = ("certificate".into(), "shop.test".into());
     vec![
+        Signal::Requests(shown),
         entity("shop/gateway"),
         entity("shop/cart"),
         requests(Protocol::Http, edge("shop/cart", 8080, Role::Server), 200, false, ""),
