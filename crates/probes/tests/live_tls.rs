@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use groups::Group;
 use taproot_probes::payload::{Options, PayloadCollector, Record, Verdict};
 use taproot_probes::tls::TlsCollector;
-use taproot_testkit::{need_commands, need_root, skip};
+use taproot_testkit::{need, need_commands, need_root, skip};
 
 /// How long something is waited for.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -52,11 +52,11 @@ impl Running {
     }
 }
 
-/// Bytes of code that the process runs otherwise than its library has them.
-fn patched(process: u32) -> usize {
+/// Bytes of code that the process runs otherwise than the file has them.
+fn patched(process: u32, file: &str) -> usize {
     let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
     let memory = File::open(format!("/proc/{process}/mem")).unwrap();
-    let code = maps.lines().filter(|line| line.contains("/libssl") && line.contains(" r-xp "));
+    let code = maps.lines().filter(|line| line.contains(file) && line.contains(" r-xp "));
     code.map(|line| {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
@@ -82,6 +82,7 @@ struct Bed {
     group: Group,
     server: Running,
     client: Running,
+    file: &'static str,
     payload: PayloadCollector,
     tls: TlsCollector,
     told: Rc<RefCell<Told>>,
@@ -106,16 +107,29 @@ fn serve(dir: &Path) -> (Running, u16) {
     (server, port)
 }
 
-fn connect(group: &Path, port: u16) -> Running {
-    let join = "echo $$ > \"$1/cgroup.procs\" && exec openssl s_client -quiet -connect $2";
+/// Starts a client in a group.
+fn connect(group: &Path, client: &[&str]) -> Running {
+    let join = "echo $$ > \"$1/cgroup.procs\" && shift && exec \"$@\"";
     let mut shell = Command::new("sh");
-    shell.args(["-c", join, "sh"]).arg(group).arg(format!("127.0.0.1:{port}"));
+    shell.args(["-c", join, "sh"]).arg(group).args(client);
     shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     Running(shell.spawn().unwrap())
 }
 
 impl Bed {
     fn new(name: &str) -> Result<Self, String> {
+        Self::with(name, "/libssl", |_, port| {
+            let server = format!("127.0.0.1:{port}");
+            ["openssl", "s_client", "-quiet", "-connect", &server].map(str::to_owned).to_vec()
+        })
+    }
+
+    /// With a client that is made in a folder, for a port; `file` is where its TLS is.
+    fn with(
+        name: &str,
+        file: &'static str,
+        client: impl FnOnce(&Path, u16) -> Vec<String>,
+    ) -> Result<Self, String> {
         let group = Group::new(name)?;
         let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
         let told = Rc::new(RefCell::new(Told::default()));
@@ -135,8 +149,10 @@ impl Bed {
         .map_err(|error| error.to_string())?;
         let tls = TlsCollector::start(&payload.records().unwrap()).unwrap();
         let (server, port) = serve(dir.path());
-        let client = connect(group.paths.unified.as_ref().unwrap(), port);
-        let mut bed = Self { group, server, client, payload, tls, told, _dir: dir };
+        let client = client(dir.path(), port);
+        let client: Vec<&str> = client.iter().map(String::as_str).collect();
+        let client = connect(group.paths.unified.as_ref().unwrap(), &client);
+        let mut bed = Self { group, server, client, file, payload, tls, told, _dir: dir };
         let group = bed.path();
         bed.payload.watch(&group).unwrap();
         bed.tls.watch(&group);
@@ -150,10 +166,10 @@ impl Bed {
 
     /// Looks until the client's library is attached to.
     fn attached(&mut self) {
-        let (tls, client) = (&mut self.tls, self.client.id());
+        let (tls, client, file) = (&mut self.tls, self.client.id(), self.file);
         wait("the client's library is attached to", || {
             tls.scan();
-            !tls.libraries().is_empty() && patched(client) > 0
+            !tls.libraries().is_empty() && patched(client, file) > 0
         });
     }
 
@@ -178,7 +194,10 @@ impl Bed {
 
 macro_rules! bed {
     ($name:expr) => {
-        match Bed::new($name) {
+        bed!(in Bed::new($name))
+    };
+    (in $bed:expr) => {
+        match $bed {
             Ok(bed) => bed,
             Err(why) => skip!("{why}"),
         }
@@ -190,7 +209,7 @@ fn a_client_is_told_under_its_connection_and_the_server_is_left_alone() {
     need_root!();
     need_commands!("openssl", "sh");
     let mut bed = bed!("tls-told");
-    assert_eq!(patched(bed.server.id()), 0, "it is not in scope");
+    assert_eq!(patched(bed.server.id(), bed.file), 0, "it is not in scope");
     bed.client.write("one\n");
     assert_eq!(bed.plain(4, 4), [b"one\n".to_vec(), b"eno\n".to_vec()]);
     bed.client.write("another\n");
@@ -217,7 +236,7 @@ fn what_leaves_the_scope_is_let_go_and_goes_on() {
     bed.tls.unwatch(&group);
     bed.tls.scan();
     assert!(bed.tls.libraries().is_empty());
-    wait("no probe is left", || patched(bed.client.id()) == 0);
+    wait("no probe is left", || patched(bed.client.id(), bed.file) == 0);
     bed.client.write("unseen\n");
     sleep(Duration::from_millis(300));
     assert_eq!(bed.plain(4, 4)[0], b"one\n", "nobody looked");
@@ -257,4 +276,49 @@ fn plaintext_that_nobody_wants_is_not_told() {
         // After what was not told there is a hole.
         bed.told.borrow().plain.iter().any(|(_, sent, at, _)| *sent && *at == 8)
     });
+}
+
+/// Debian's OpenSSL, to be built into programs.
+const STATIC: &str = "/usr/lib/x86_64-linux-gnu/libssl.a";
+
+/// Builds the client with OpenSSL in it, without symbols.
+fn build(dir: &Path, flags: &[&str]) -> String {
+    let program = dir.join("client");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/client.c");
+    let mut cc = Command::new("cc");
+    cc.args(["-s", "-O2"]).args(flags).arg("-o").arg(&program).arg(source);
+    let out = cc.args(["-l:libssl.a", "-l:libcrypto.a"]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    program.to_str().unwrap().to_owned()
+}
+
+fn built_in(mut bed: Bed) {
+    bed.client.write("one\n");
+    assert_eq!(bed.plain(4, 4), [b"one\n".to_vec(), b"eno\n".to_vec()]);
+    bed.client.write("another\n");
+    assert_eq!(bed.plain(12, 12), [b"one\nanother\n".to_vec(), b"eno\nrehtona\n".to_vec()]);
+    assert_eq!(bed.tls.losses().unwrap(), []);
+    // The server's library stands in the survey, though nobody observes it.
+    let all = taproot_probes::tls::survey();
+    let found = |part: &str| all.iter().any(|l| l.path.contains(part) && l.why_not.is_none());
+    assert!(found("/client") && found("/libssl"), "{all:?}");
+}
+
+#[test]
+fn openssl_built_in_without_symbols() {
+    need_root!();
+    need_commands!("openssl", "sh", "cc");
+    need!(Path::new(STATIC).exists(), "not installed: libssl-dev");
+    let client = |dir: &Path, port: u16| vec![build(dir, &[]), port.to_string(), "plain".into()];
+    built_in(bed!(in Bed::with("tls-built-in", "/client", client)));
+}
+
+#[test]
+fn openssl_built_in_at_fixed_addresses() {
+    need_root!();
+    need_commands!("openssl", "sh", "cc");
+    need!(Path::new(STATIC).exists(), "not installed: libssl-dev");
+    let flags = &["-static", "-no-pie"];
+    let client = |dir: &Path, port: u16| vec![build(dir, flags), port.to_string(), "ex".into()];
+    built_in(bed!(in Bed::with("tls-fixed", "/client", client)));
 }

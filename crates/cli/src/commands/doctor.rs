@@ -38,6 +38,8 @@ pub(crate) struct Health {
     main_job: bool,
     features: Vec<Line>,
     hooks: Vec<Line>,
+    /// Files with TLS in them that processes run now.
+    tls: Vec<Line>,
     machine: Vec<Line>,
 }
 
@@ -107,6 +109,7 @@ pub(crate) fn examine(features: Vec<Feature>) -> Health {
             .into(),
         main_job: MAIN_JOB.iter().all(on),
         hooks,
+        tls: tls(),
         features,
         machine,
     }
@@ -129,6 +132,21 @@ fn trace_hooks() -> Vec<Line> {
             }
         })
         .collect()
+}
+
+/// Libraries and programs that encrypt, and whether requests inside of TLS can be seen.
+fn tls() -> Vec<Line> {
+    let line = |library: taproot_probes::tls::Library| {
+        let users = match library.processes {
+            1 => "1 process".to_owned(),
+            many => format!("{many} processes"),
+        };
+        match library.why_not {
+            None => Line::new(library.path, "on", users),
+            Some(why) => Line::new(library.path, "off", format!("{users}: {why}")),
+        }
+    };
+    taproot_probes::tls::survey().into_iter().map(line).collect()
 }
 
 fn layout_words(layout: &Layout) -> String {
@@ -210,9 +228,13 @@ fn sources() -> Vec<Line> {
 
 fn text(health: &Health) -> String {
     let mut out = format!("kernel {}\n", health.kernel);
-    for (title, lines) in
-        [("FEATURE", &health.features), ("HOOK", &health.hooks), ("MACHINE", &health.machine)]
-    {
+    let tables = [
+        ("FEATURE", &health.features),
+        ("HOOK", &health.hooks),
+        ("TLS IN", &health.tls),
+        ("MACHINE", &health.machine),
+    ];
+    for (title, lines) in tables.into_iter().filter(|(_, lines)| !lines.is_empty()) {
         let mut table = Table::new(&[title, "STATE", "DETAIL"]);
         for line in lines {
             table.row(&[&line.name, line.state, &line.detail]);

@@ -59,12 +59,16 @@ fn library(
     sites: &[Site],
     links: &mut Vec<Link>,
 ) -> Result<()> {
-    let offsets: Vec<usize> = sites.iter().map(|site| site.offset).collect();
-    let cookies: Vec<u64> = sites.iter().map(|site| place.watched | site.cookie).collect();
     let leave = Pair { many: &programs.tls_leave_many, one: &programs.tls_leave, returning: true };
+    let done = Pair { many: &programs.tls_done_many, one: &programs.tls_done, returning: false };
     let enter = Pair { many: &programs.tls_enter_many, one: &programs.tls_enter, returning: false };
-    links.extend(leave.attach(place, &offsets, &cookies)?);
-    links.extend(enter.attach(place, &offsets, &cookies)?);
+    let within = || sites.iter().filter_map(|site| Some((site, site.within?)));
+    let ends = within().map(|(site, at)| (site.offset + at.end, site));
+    let calls = within().map(|(site, at)| (site.offset + at.call, site));
+    let whole = || sites.iter().filter(|s| s.within.is_none()).map(|site| (site.offset, site));
+    links.extend(done.attach_all(place, ends)?);
+    links.extend(leave.attach_all(place, whole())?);
+    links.extend(enter.attach_all(place, calls.chain(whole()))?);
     Ok(())
 }
 
@@ -88,6 +92,17 @@ fn go(
 }
 
 impl Pair<'_, '_> {
+    /// On places of functions, by their offsets in the file.
+    fn attach_all<'a>(
+        &self,
+        place: &Place<'_>,
+        sites: impl Iterator<Item = (usize, &'a Site)>,
+    ) -> Result<Vec<Link>> {
+        let (offsets, cookies): (Vec<_>, Vec<_>) =
+            sites.map(|(offset, site)| (offset, place.watched | site.cookie)).unzip();
+        if offsets.is_empty() { Ok(Vec::new()) } else { self.attach(place, &offsets, &cookies) }
+    }
+
     fn attach(&self, place: &Place<'_>, offsets: &[usize], cookies: &[u64]) -> Result<Vec<Link>> {
         let options = UprobeMultiOpts {
             offsets: offsets.to_vec(),

@@ -50,6 +50,12 @@ impl<'a> Elf<'a> {
         Some(Section { address: found.sh_addr(LittleEndian), bytes })
     }
 
+    /// Where in the file a section lies: offset and size, bytes.
+    pub(super) fn place(&self, name: &str) -> Option<(u64, u64)> {
+        let (_, found) = self.sections.section_by_name(LittleEndian, name.as_bytes())?;
+        Some((found.sh_offset(LittleEndian), found.sh_size(LittleEndian)))
+    }
+
     /// Hands over name and address of every function that is defined here.
     pub(super) fn functions(&self, mut each: impl FnMut(&[u8], u64)) {
         for section in self.sections.iter() {

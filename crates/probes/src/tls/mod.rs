@@ -9,13 +9,17 @@
 //! | module | what it does |
 //! |---|---|
 //! | `processes` | who is in a group, which files they run |
-//! | `elf`, `targets`, `golang` | where in a file the functions are |
+//! | `elf`, `targets`, `builtin`, `frame`, `golang` | where in a file the functions are |
 //! | `attach` | programs onto these places |
+//! | `survey` | what there is, whether observed or not |
 
 mod attach;
+mod builtin;
 mod elf;
+mod frame;
 mod golang;
 mod processes;
+mod survey;
 mod targets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,6 +32,8 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
 
 use crate::payload::Verdict;
 use crate::{Error, Off, Result, from_bytes, load_tolerant};
+pub use survey::survey;
+
 use processes::{FileId, Mapped, everybody, is_root, mapped, members};
 use targets::Targets;
 
@@ -122,7 +128,7 @@ impl TlsCollector {
     pub fn start(records: &OwnedFd) -> Result<Self> {
         let (skel, off) = load_tolerant(
             "tls",
-            &["tls_enter", "tls_leave"],
+            &["tls_enter", "tls_leave", "tls_done"],
             skeleton::TlsSkelBuilder::default,
             |open| {
                 let ring = open.maps.records.reuse_fd(records.as_fd());

@@ -1,16 +1,18 @@
 //! Finds in a program or library the functions that take and give plaintext.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 use object::ReadCache;
 
 use super::elf::Elf;
-use super::golang;
+use super::frame::{self, Places};
+use super::{builtin, golang};
 
 /// What a function does: `enum tls_operation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
-enum Operation {
+pub(super) enum Operation {
     Read,
     Write,
     ReadEx,
@@ -42,6 +44,25 @@ pub(super) struct Site {
     pub(super) offset: usize,
     /// What the function does, for the programs.
     pub(super) cookie: u64,
+    /// Places within it at which probes cost less than at its ends.
+    pub(super) within: Option<Places>,
+}
+
+impl Site {
+    pub(super) fn new(offset: usize, operation: Operation) -> Self {
+        Self { offset, cookie: operation as u64, within: None }
+    }
+
+    /// Looks into the function, where its result says all.
+    fn look_within(&mut self, file: &File) {
+        let plain = [Operation::Read, Operation::Write].map(|operation| operation as u64);
+        let mut code = [0; frame::MOST];
+        if plain.contains(&self.cookie)
+            && let Ok(length) = file.read_at(&mut code, self.offset as u64)
+        {
+            self.within = frame::places(&code[..length]);
+        }
+    }
 }
 
 /// What a file has of TLS.
@@ -63,13 +84,25 @@ impl Targets {
 
     /// Looks through a file.
     pub(super) fn find(file: File) -> Self {
+        let Ok(plain) = file.try_clone() else { return Self::default() };
         let cache = ReadCache::new(file);
         let Ok(elf) = Elf::read(&cache) else { return Self::default() };
         let library = library(&elf);
-        match golang::find(&elf) {
+        let mut found = match golang::find(&elf) {
             Some(Ok(sites)) => Self { library, go: Some(sites), why_not: None },
             Some(Err(why)) => Self { library, go: None, why_not: Some(why) },
+            None if library.is_empty() => Self::without_symbols(&elf, &plain),
             None => Self { library, go: None, why_not: None },
+        };
+        found.library.iter_mut().for_each(|site| site.look_within(&plain));
+        found
+    }
+
+    fn without_symbols(elf: &Elf<'_>, file: &File) -> Self {
+        match builtin::find(elf, file) {
+            Some(Ok(library)) => Self { library, go: None, why_not: None },
+            Some(Err(why)) => Self { why_not: Some(why), ..Self::default() },
+            None => Self::default(),
         }
     }
 }
@@ -82,7 +115,7 @@ fn library(elf: &Elf<'_>) -> Vec<Site> {
         }
         let known = FUNCTIONS.iter().find(|(known, _)| known.as_bytes() == name);
         let Some(((_, operation), offset)) = known.zip(elf.offset(address)) else { return };
-        let site = Site { offset: offset as usize, cookie: *operation as u64 };
+        let site = Site::new(offset as usize, *operation);
         // A symbol may stand in both tables.
         if !sites.contains(&site) {
             sites.push(site);

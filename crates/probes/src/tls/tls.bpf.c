@@ -69,17 +69,14 @@ static __always_inline s64 passed(struct pt_regs *ctx, struct call *call)
 	return count;
 }
 
-static __always_inline int leave(struct pt_regs *ctx)
+/* The call in progress is over. */
+static __always_inline int finish(struct pt_regs *ctx, struct call *call)
 {
 	u64 socket, time = bpf_ktime_get_ns();
-	struct call *call = call_in_progress();
 	struct session *s;
 	bool sent;
 	s64 count;
 
-	/* The return address is taken off by now. */
-	if (!call || ctx->sp != call->stack + sizeof(u64))
-		return 0;
 	call->stack = 0;
 	socket = call->socket;
 	if (!socket && call->fd >= 0)
@@ -102,6 +99,26 @@ static __always_inline int leave(struct pt_regs *ctx)
 	return 0;
 }
 
+static __always_inline int leave(struct pt_regs *ctx)
+{
+	struct call *call = call_in_progress();
+
+	/* The return address is taken off by now. */
+	if (!call || ctx->sp != call->stack + sizeof(u64))
+		return 0;
+	return finish(ctx, call);
+}
+
+/* On the way out of a function: the stack is what it was at its call. */
+static __always_inline int done(struct pt_regs *ctx)
+{
+	struct call *call = call_in_progress();
+
+	if (!call || ctx->sp != call->stack)
+		return 0;
+	return finish(ctx, call);
+}
+
 /* Each is loaded twice: for many places at once, which not every kernel has, and for
  * one. A probe at the end of a function that is no return probe, as those of Go, is
  * one at an instruction. */
@@ -119,6 +136,7 @@ static __always_inline int leave(struct pt_regs *ctx)
 
 PROGRAM(tls_enter, "uprobe", enter)
 PROGRAM(tls_leave, "uretprobe", leave)
+PROGRAM(tls_done, "uprobe", done)
 PROGRAM(tls_go_write, "uprobe", go_writes)
 PROGRAM(tls_go_read, "uprobe", go_reads_begin)
 PROGRAM(tls_go_return, "uprobe", go_reads_end)
