@@ -1,10 +1,11 @@
 #!/bin/sh
 # Installs what this machine lacks to build, test and demonstrate Taproot:
 #
-#   scripts/setup.sh [build] [lab] [guest] [pods] [tests]      (default: all but tests)
+#   scripts/setup.sh [build] [lab] [guest] [pods] [tests] [servers]
+#                                                     (default: all but servers)
 #
-# `tests` are clients and servers that only some tests need; without them these are
-# skipped by name.
+# `tests` are small clients and servers that only some tests need, `servers` large ones
+# (a quarter of a GB); without them these tests are skipped by name.
 #
 # Says what is missing and why before it installs anything, through apt, as root
 # or with sudo. TAPROOT_NO_INSTALL=1 only lists. Quick when nothing is missing.
@@ -37,6 +38,7 @@ lab|sysctl|procps|settings inside namespaces of the lab
 lab|nginx|nginx-light|a real web server to observe
 lab|redis-server|redis-server|a real cache to observe
 lab|ab|apache2-utils|load with an exact number of requests
+lab|openssl|openssl|certificates of the measured load inside of TLS
 guest|qemu-system-x86_64|qemu-system-x86|virtual machines with the kernels 6.1 and 6.12
 guest|busybox|busybox-static|user space of those machines
 guest|xz|xz-utils|unpacks their kernel modules
@@ -44,12 +46,27 @@ pods|containerd|containerd|real pods, as a Kubernetes node has them
 pods|runc|runc|starts their containers
 pods|/usr/lib/cni/bridge|containernetworking-plugins|their network
 tests|h2load|nghttp2-client|load of HTTP/2, plain and inside of TLS
-tests|openssl|openssl|certificates, and a client, of the tests inside of TLS
+tests|nghttpx|nghttp2-proxy|a proxy between HTTP/2 and HTTP/1 to observe
+tests|/usr/lib/x86_64-linux-gnu/libssl.a|libssl-dev|a client with OpenSSL built in to observe
 tests|gnutls-cli|gnutls-bin|a client of GnuTLS to observe
-tests|go|golang-go|builds a server and a client of Go to observe
+tests|curl|curl|a client of HTTP to observe
+tests|memcached|memcached|a cache to observe
+tests|mosquitto|mosquitto|a broker of MQTT to observe
+tests|mosquitto_pub|mosquitto-clients|its clients
+tests|nats-server|nats-server|a broker to observe
+tests|dnsmasq|dnsmasq-base|a name server to observe
+tests|dnsperf|dnsperf|load of DNS
+tests|dig|bind9-dnsutils|single questions of DNS
+tests|prometheus|prometheus|reads what is exported, as does its promtool
+servers|pgbench|postgresql|a database to observe, with its load
+servers|mariadbd|mariadb-server|another one
+servers|mariadb-slap|mariadb-client|its load
+servers|/usr/lib/rabbitmq/bin|rabbitmq-server|a broker of AMQP to observe
+servers|amqp-publish|amqp-tools|its clients
+servers|go|golang-go|builds a server and a client of Go to observe
 '
 # Services that come with those packages and that we do not want running.
-SERVICES='nginx redis-server containerd'
+SERVICES='nginx redis-server containerd memcached mosquitto nats-server nghttpx prometheus'
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -141,7 +158,7 @@ rust_tools() {
     done
 }
 
-groups=${*:-build lab guest pods}
+groups=${*:-build lab guest pods tests}
 rust_tools
 lacking=$(missing)
 [ -z "$lacking" ] && exit 0

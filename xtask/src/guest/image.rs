@@ -17,15 +17,17 @@ use crate::{command, files};
 const INIT: &str = include_str!("init.sh");
 
 /// Dynamic programs of the host that live tests and the lab use, where installed.
-const TOOLS: [&str; 29] = [
+const TOOLS: [&str; 32] = [
     "ab",
     "bash",
     "bridge",
     "conntrack",
+    "curl",
     "dig",
     "dnsmasq",
     "dnsperf",
     "ethtool",
+    "gnutls-cli",
     "h2load",
     "ip",
     "iptables",
@@ -41,6 +43,7 @@ const TOOLS: [&str; 29] = [
     "nats-server",
     "nft",
     "nginx",
+    "openssl",
     "redis-benchmark",
     "redis-cli",
     "redis-server",
@@ -62,7 +65,7 @@ const TOOL_DATA: [&str; 5] = [
 const NGINX_MODULES: &str = "/usr/lib/nginx/modules";
 
 /// Plain files that they read.
-const TOOL_FILES: [&str; 2] = ["/etc/protocols", "/etc/services"];
+const TOOL_FILES: [&str; 3] = ["/etc/protocols", "/etc/services", "/usr/lib/ssl/openssl.cnf"];
 
 /// A file system under construction. Paths are absolute as the guest sees them.
 #[derive(Debug, Default)]

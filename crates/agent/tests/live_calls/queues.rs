@@ -1,12 +1,14 @@
-//! Caches and brokers: memcached by its `stats`, mosquitto by `$SYS`, NATS by `/varz`.
+//! Caches and brokers: memcached by its `stats`, mosquitto by `$SYS`, NATS by `/varz`,
+//! RabbitMQ by the length of its queue.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
 
 use taproot_model::{Protocol, Role};
-use taproot_testkit::{need_commands, need_root};
+use taproot_testkit::{need, need_commands, need_root};
 
 use crate::bed::{Bed, Counted, Unread};
 use crate::many;
@@ -155,4 +157,54 @@ fn nats_publishes() {
     need_root!();
     need_commands!("nats-server", "ip");
     read_whole!(nats);
+}
+
+/// Where Debian has the programs of RabbitMQ that do not change the user.
+const RABBITMQ: &str = "/usr/lib/rabbitmq/bin";
+
+fn rabbitmq(mut bed: Bed) -> Result<(), Unread> {
+    let d = bed.dir.path().display().to_string();
+    let environment = [
+        format!("HOME={d}"),
+        format!("RABBITMQ_MNESIA_BASE={d}/mnesia"),
+        format!("RABBITMQ_LOG_BASE={d}/log"),
+        format!("RABBITMQ_ENABLED_PLUGINS_FILE={d}/plugins"),
+        "RABBITMQ_NODENAME=calls@localhost".into(),
+        "RABBITMQ_NODE_IP_ADDRESS=127.0.0.1".into(),
+        "ERL_EPMD_ADDRESS=127.0.0.1".into(),
+    ];
+    let with = |program: String, args: &[&str]| -> Vec<String> {
+        let args = args.iter().map(|arg| (*arg).to_owned());
+        environment.iter().cloned().chain([program]).chain(args).collect()
+    };
+    let words = with(format!("{RABBITMQ}/rabbitmq-server"), &[]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let _server = bed.start("env", &words);
+    bed.ready(5672);
+    let to = ["-u", "amqp://guest:guest@127.0.0.1"];
+    bed.until("amqp-declare-queue", &[&to[..], &["-q", "orders"]].concat());
+    let n = many(10_000);
+    let args = [&to[..], &["-r", "orders", "-l"]].concat();
+    assert!(bed.feed("amqp-publish", &args, &"an order\n".repeat(n as usize)).status.success());
+    let words = with(format!("{RABBITMQ}/rabbitmqctl"), &["-q", "list_queues", "messages"]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let text = bed.run_unseen("env", &words);
+    let truth: u64 = text.lines().find_map(|line| line.trim().parse().ok()).unwrap();
+    assert_eq!(truth, n, "{text}");
+    let counted = bed.read()?;
+    for role in [Role::Server, Role::Client] {
+        let ours = counted.by_method(Protocol::Amqp, role);
+        assert_eq!(ours.get("basic.publish"), Some(&n), "{role:?} {ours:?}; {:?}", bed.losses());
+    }
+    let odd = counted.odd(Protocol::Amqp);
+    assert!(odd.is_empty(), "{odd:?}");
+    Ok(())
+}
+
+#[test]
+fn rabbitmq_publishes() {
+    need_root!();
+    need_commands!("amqp-declare-queue", "amqp-publish", "ip");
+    need!(Path::new(RABBITMQ).exists(), "not installed: rabbitmq-server");
+    read_whole!(rabbitmq);
 }

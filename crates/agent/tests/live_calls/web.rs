@@ -95,6 +95,46 @@ fn http2_routes_and_refusals() {
     assert_eq!((blamed(Role::Server), blamed(Role::Client)), (0, 1), "a 404 is the client's");
 }
 
+/// A proxy: HTTP/2 on its one side, HTTP/1 on the other, by its own log and the server's.
+fn proxied(mut bed: Bed, n: u64) -> Result<(), Unread> {
+    let _server = nginx(&bed);
+    bed.ready(8081);
+    let log = bed.dir.path().join("proxy.log");
+    let args = [
+        "--frontend=127.0.0.1,8082;no-tls",
+        "--backend=127.0.0.1,8081",
+        "--workers=1",
+        "--conf=/dev/null",
+        "--errorlog-file=/dev/null",
+        &format!("--accesslog-file={}", log.display()),
+    ];
+    let _proxy = bed.start("nghttpx", &args);
+    bed.ready(8082);
+    let count = n.to_string();
+    let url = "http://127.0.0.1:8082/small";
+    let text = bed.run("h2load", &["-n", &count, "-c", "4", "-m", "10", url]);
+    assert!(text.contains(&format!("{n} succeeded")), "{text}");
+    let counted = bed.read()?;
+    let lines = fs::read_to_string(log).unwrap().lines().filter(|l| l.contains("HTTP/2")).count();
+    assert_eq!((lines as u64, logged(&bed, "\"GET /small HTTP/1.1\" 200")), (n, n));
+    for role in [Role::Server, Role::Client] {
+        for protocol in [Protocol::Http2, Protocol::Http] {
+            let ours = counted.by_method(protocol, role);
+            assert_eq!(ours["GET"], n, "{protocol:?} {role:?}; lost: {:?}", bed.losses());
+        }
+    }
+    let odd = [counted.odd(Protocol::Http2), counted.odd(Protocol::Http)].concat();
+    assert!(odd.is_empty(), "{odd:?}");
+    Ok(())
+}
+
+#[test]
+fn http2_through_a_proxy_to_http1() {
+    need_root!();
+    need_commands!("nginx", "nghttpx", "h2load", "ip");
+    read_whole!(|bed| proxied(bed, many(20_000)));
+}
+
 /// The exact collector has it: nothing of it is counted twice.
 #[test]
 fn http1_is_counted_once() {
