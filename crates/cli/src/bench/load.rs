@@ -11,23 +11,27 @@ pub(super) enum Kind {
     KeepAlive,
     /// A connection for each request.
     Connection,
+    /// Kept connections inside of TLS.
+    Tls,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 2] = [Self::KeepAlive, Self::Connection];
+    pub(super) const ALL: [Self; 3] = [Self::KeepAlive, Self::Connection, Self::Tls];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::KeepAlive => "keep-alive",
             Self::Connection => "connection",
+            Self::Tls => "tls",
         }
     }
 
-    /// Keep-alive is some four times as fast: the same time for both.
+    /// Keep-alive is some four times as fast, TLS twice: the same time for all.
     pub(super) fn requests(self, n: u64) -> u64 {
         match self {
             Self::KeepAlive => 4 * n,
             Self::Connection => n,
+            Self::Tls => 2 * n,
         }
     }
 }
@@ -40,26 +44,30 @@ pub(super) struct Reached {
     pub(super) rate: f64,
     /// Time that all CPUs of the machine were busy, µs per request.
     pub(super) machine_us: f64,
+    /// CPU time of client and server, with what ran in their names, µs per request.
+    pub(super) ends_us: f64,
 }
 
-/// Sends `4n` requests over kept connections, or `n` over one each.
+/// Sends `n` requests, or some times as many, over kept connections or one each.
 pub(super) fn run(site: &Site, kind: Kind, n: u64) -> Result<Reached> {
     let requests = kind.requests(n);
-    let (count, url) = (requests.to_string(), site.url());
+    let (count, url) = (requests.to_string(), site.url(kind));
     let mut words = vec!["ab", "-q", "-c", "16", "-n", &count];
-    if kind == Kind::KeepAlive {
+    if kind != Kind::Connection {
         words.push("-k");
     }
     words.push(&url);
-    let before = busy()?;
+    let (before, ends) = (busy()?, site.cpu()?);
     let out = site.client(&words).output().context("running ab")?;
-    let busy = busy()? - before;
+    let (busy, ends) = (busy()? - before, site.cpu()? - ends);
     let text = String::from_utf8_lossy(&out.stdout);
     let complete = value(&text, "Complete requests:");
     let failed = value(&text, "Failed requests:");
     match (complete, failed, value(&text, "Requests per second:")) {
         (Some(complete), Some(0.0), Some(rate)) => {
-            Ok(Reached { requests: complete as u64, rate, machine_us: busy * 1e6 / complete })
+            let each = |seconds: f64| seconds * 1e6 / complete;
+            let (machine_us, ends_us) = (each(busy), each(ends));
+            Ok(Reached { requests: complete as u64, rate, machine_us, ends_us })
         }
         _ => bail!("ab failed: {}{text}", String::from_utf8_lossy(&out.stderr)),
     }

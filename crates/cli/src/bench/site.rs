@@ -11,10 +11,14 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use taproot_kube::netns::inside;
 
+use super::load::Kind;
+
 /// Name of the network namespace; fixed, so that a start finds what a crash left.
 const NETNS: &str = "taproot-bench";
 /// Control group of both ends; units in a slice, so that each end has a name.
 const SLICE: &str = "taproot-bench.slice";
+/// Where nginx takes TLS.
+const TLS_PORT: u16 = 8443;
 /// Which CPU an end runs on where there are two.
 pub(super) const SERVER_CPU: usize = 0;
 pub(super) const CLIENT_CPU: usize = 1;
@@ -54,8 +58,20 @@ impl Site {
         format!("cgroup:/{SLICE}")
     }
 
-    pub(super) fn url(&self) -> String {
-        format!("http://{}/small", self.addr)
+    pub(super) fn url(&self, kind: Kind) -> String {
+        match kind {
+            Kind::Tls => format!("https://127.0.0.1:{TLS_PORT}/small"),
+            Kind::KeepAlive | Kind::Connection => format!("http://{}/small", self.addr),
+        }
+    }
+
+    /// CPU time of both ends so far, seconds.
+    pub(super) fn cpu(&self) -> Result<f64> {
+        let file = self.root.join(SLICE).join("cpu.stat");
+        let what = || format!("reading {}", file.display());
+        let text = fs::read_to_string(&file).with_context(what)?;
+        let used = text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok());
+        used.map(|micros: f64| micros / 1e6).with_context(what)
     }
 
     /// A command that runs as an end of the connection: in the namespace, in the
@@ -104,6 +120,10 @@ impl Site {
         let dir = self.dir.path();
         fs::create_dir_all(dir.join("www"))?;
         fs::write(dir.join("www/small"), "small\n")?;
+        let (key, cert) = (path(&dir.join("key.pem")), path(&dir.join("cert.pem")));
+        let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+        let rest = ["-days", "2", "-subj", "/CN=bench.test", "-keyout", &key, "-out", &cert];
+        run(&make.split(' ').chain(rest).collect::<Vec<_>>())?;
         let (error_log, config) = (path(&dir.join("error.log")), path(&dir.join("nginx.conf")));
         fs::write(&config, nginx_config(dir, self.addr))?;
         let words = ["nginx", "-e", &error_log, "-c", &config];
@@ -158,7 +178,9 @@ fn nginx_config(dir: &Path, addr: SocketAddr) -> String {
          events {{ worker_connections 1024; }}
          http {{ access_log off; sendfile on; keepalive_requests 100000000; {temp}
            server {{ listen {addr} backlog=4096; root {d}/www;
-             location /status {{ stub_status; }} }} }}"
+             location /status {{ stub_status; }} }}
+           server {{ listen 127.0.0.1:{TLS_PORT} ssl backlog=4096; root {d}/www;
+             ssl_certificate {d}/cert.pem; ssl_certificate_key {d}/key.pem; }} }}"
     )
 }
 
@@ -189,6 +211,7 @@ fn require() -> Result<()> {
         ("nginx", "nginx-light"),
         ("ab", "apache2-utils"),
         ("ip", "iproute2"),
+        ("openssl", "openssl"),
         ("taskset", "util-linux"),
     ] {
         if !installed(tool) {

@@ -39,11 +39,22 @@ fn compared(rounds: &[Round], name: &str, unit: &'static str, of: impl Fn(&Side)
     Figure::compared(name, unit, &pairs)
 }
 
-fn per_request(rounds: &[Round], index: usize, kind: Kind) -> [Figure; 4] {
+fn per_request(rounds: &[Round], index: usize, kind: Kind) -> Vec<Figure> {
     let name = |what: &str| format!("{what}.{}", kind.name());
     let agent = |r: &Round| r.costs[index].agent_us;
     let bpf = |r: &Round| bpf_us(&r.costs[index]);
-    [
+    if kind == Kind::Tls {
+        // A probe on a function costs the process a trap, of which its program's run time
+        // knows nothing: what the ends take more is all of it.
+        let ends = |r: &Round| r.with.full[index].ends_us - r.without.full[index].ends_us;
+        return vec![
+            alone(rounds, &name("cpu_per_request"), "us", |r| ends(r) + agent(r)).at_most(12.0),
+            alone(rounds, &name("cpu_per_request.agent"), "us", agent),
+            alone(rounds, &name("cpu_per_request.ends"), "us", ends),
+            alone(rounds, &name("cpu_per_request.bpf"), "us", bpf),
+        ];
+    }
+    vec![
         alone(rounds, &name("cpu_per_request"), "us", |r| agent(r) + bpf(r)).at_most(5.0),
         alone(rounds, &name("cpu_per_request.agent"), "us", agent),
         alone(rounds, &name("cpu_per_request.bpf"), "us", bpf),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use taproot_model::{Role, Signal as Observed};
+use taproot_model::{Protocol, Role, Signal as Observed};
 use taproot_store::recording::RecordingReader;
 
 use super::site::Site;
@@ -143,6 +143,8 @@ fn counted(file: &Path) -> Result<Counted> {
     for signal in RecordingReader::open(file)? {
         if let Observed::Requests(requests) = signal? {
             match requests.edge.role {
+                // Handshakes of TLS are no requests to nginx.
+                _ if requests.protocol != Protocol::Http => {}
                 _ if requests.route.as_str() == "/status" => {}
                 Role::Client => sum.client += requests.count,
                 _ => sum.server += requests.count,
