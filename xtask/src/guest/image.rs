@@ -17,7 +17,7 @@ use crate::{command, files};
 const INIT: &str = include_str!("init.sh");
 
 /// Dynamic programs of the host that live tests and the lab use, where installed.
-const TOOLS: [&str; 32] = [
+const TOOLS: [&str; 33] = [
     "ab",
     "bash",
     "bridge",
@@ -42,6 +42,7 @@ const TOOLS: [&str; 32] = [
     "mosquitto_sub",
     "nats-server",
     "nft",
+    "nghttpx",
     "nginx",
     "openssl",
     "redis-benchmark",

@@ -1,5 +1,5 @@
 //! Caches and brokers: memcached by its `stats`, mosquitto by `$SYS`, NATS by `/varz`,
-//! RabbitMQ by the length of its queue.
+//! `RabbitMQ` by the length of its queue.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -159,7 +159,7 @@ fn nats_publishes() {
     read_whole!(nats);
 }
 
-/// Where Debian has the programs of RabbitMQ that do not change the user.
+/// Where Debian has the programs of `RabbitMQ` that do not change the user.
 const RABBITMQ: &str = "/usr/lib/rabbitmq/bin";
 
 fn rabbitmq(mut bed: Bed) -> Result<(), Unread> {
