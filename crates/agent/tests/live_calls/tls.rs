@@ -158,6 +158,11 @@ fn joined_late(mut bed: Bed, program: &str, args: &[&str]) {
     until_seen(&mut bed, Role::Client, |_| ask("/small"));
     let n = 50;
     (0..n).for_each(|_| ask("/large"));
+    // A client may take its time to say it.
+    let until = Instant::now() + PATIENCE;
+    while logged(&bed, "GET /large HTTP/1.1") < n && Instant::now() < until {
+        sleep(Duration::from_millis(20));
+    }
     let counted = bed.counted();
     assert_eq!(logged(&bed, "GET /large HTTP/1.1"), n);
     let ours = good(&counted, Protocol::Http, Role::Client, "/large");
