@@ -7,6 +7,7 @@
 
 mod attributes;
 mod calls;
+mod families;
 mod table;
 
 pub use attributes::{ATTRIBUTES, Attribute, OVERFLOW, attribute_of_key};
