@@ -57,6 +57,7 @@ tests|nats-server|nats-server|a broker to observe
 tests|dnsmasq|dnsmasq-base|a name server to observe
 tests|dnsperf|dnsperf|load of DNS
 tests|dig|bind9-dnsutils|single questions of DNS
+tests|tcpdump|tcpdump|the oracle of the filters of a trace
 tests|prometheus|prometheus|reads what is exported, as does its promtool
 servers|pgbench|postgresql|a database to observe, with its load
 servers|mariadbd|mariadb-server|another one

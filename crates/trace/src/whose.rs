@@ -11,7 +11,7 @@ use std::path::Path;
 use taproot_netstate::state::Held;
 use taproot_probes::trace::{Field, Leg, Owner, Test};
 
-use crate::filter::{Expr, Side, evaluate};
+use crate::filter::{Expr, Seen, Side, evaluate};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -99,9 +99,9 @@ fn waiting(tcp: bool, addresses: &[IpAddr], ports: &[u16]) -> Expr {
 }
 
 /// A packet between two ends as the filter sees it.
-fn fields(source: SocketAddr, destination: SocketAddr, protocol: u8) -> [u32; Field::COUNT] {
-    let mut all = [0; Field::COUNT];
-    let mut set = |field: Field, value| all[usize::from(field.number())] = value;
+fn fields(source: SocketAddr, destination: SocketAddr, protocol: u8) -> Seen<'static> {
+    let mut all = Seen::default();
+    let mut set = |field: Field, value| all.fields[usize::from(field.number())] = value;
     set(Field::Family, if source.is_ipv4() { 4 } else { 6 });
     set(Field::Protocol, u32::from(protocol));
     set(Field::Ports, 1);

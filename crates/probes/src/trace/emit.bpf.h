@@ -100,8 +100,8 @@ static __always_inline void fill_tuple(struct trace_tuple *to, const struct head
 	to->protocol = h->field[TRACE_FIELD_PROTOCOL];
 	to->tcp_flags = h->field[TRACE_FIELD_TCP_FLAGS];
 	to->ttl = h->field[TRACE_FIELD_TTL];
-	to->icmp_type = h->field[TRACE_FIELD_ICMP_TYPE];
-	to->icmp_code = h->field[TRACE_FIELD_ICMP_CODE];
+	to->icmp_type = h->field[TRACE_FIELD_ICMP] >> 8;
+	to->icmp_code = h->field[TRACE_FIELD_ICMP];
 	to->length = h->field[TRACE_FIELD_LENGTH];
 }
 

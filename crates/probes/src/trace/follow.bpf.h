@@ -153,13 +153,13 @@ enum matched {
 	BY_LEG,
 };
 
-__noinline int matches_headers(const struct headers *h)
+__noinline int matches_headers(const struct headers *h, u64 ip)
 {
 	int how = NOT_MATCHED;
 
 	if (!h)
 		return NOT_MATCHED;
-	if (evaluate(h))
+	if (evaluate(h, ip))
 		how = BY_FILTER;
 	else if (is_leg(h))
 		how = BY_LEG;
@@ -273,7 +273,7 @@ static __always_inline void remember(const struct trace_tuple *tuple)
 }
 
 /* The filter asked of one side of a tracked connection instead of the packet's own. */
-static __always_inline bool matches_side(struct headers *h, const void *from)
+static __always_inline bool matches_side(struct headers *h, const void *from, u64 ip)
 {
 	struct side side;
 
@@ -287,17 +287,18 @@ static __always_inline bool matches_side(struct headers *h, const void *from)
 		h->field[TRACE_FIELD_SOURCE_PORT] = bpf_ntohs(side.source_port);
 		h->field[TRACE_FIELD_DESTINATION_PORT] = bpf_ntohs(side.destination_port);
 	}
-	return evaluate(h);
+	return evaluate(h, ip);
 }
 
 /* The filter asked of what the packet was, or of the answer to it. */
-__noinline int matches_tracked(struct headers *h, u64 nfct)
+__noinline int matches_tracked(struct headers *h, u64 nfct, u64 ip)
 {
 	struct nf_conn *ct = connection(nfct);
 
 	if (!h || !is_translated(nfct))
 		return 0;
-	return matches_side(h, ORIGINAL_OF(ct)) || matches_side(h, REPLY_OF(ct));
+	return matches_side(h, ORIGINAL_OF(ct), ip) ||
+	       matches_side(h, REPLY_OF(ct), ip);
 }
 
 /* Remembers a conversation by a packet of it. */

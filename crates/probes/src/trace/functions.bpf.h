@@ -150,34 +150,39 @@ int BPF_PROG(on_hook, struct sk_buff *skb, struct nf_hook_state *state)
 	return 0;
 }
 
-static __always_inline int table_done(void *ctx, struct xt_table *table, struct sk_buff *skb,
-				      const struct nf_hook_state *state)
+/*
+ * A table of iptables has decided: its arguments are table, packet and state. They are read
+ * again where they are needed, because the stack has no room to keep them.
+ */
+static __always_inline int table_done(unsigned long long *ctx)
 {
-	s32 verdict = returned(ctx) & NF_VERDICT_MASK;
 	struct trace_call_event *call;
+	struct xt_table *table;
 	struct look_at it;
 
-	if (verdict > NF_ACCEPT || !begin_hook(&it, skb, state))
+	if ((returned(ctx) & NF_VERDICT_MASK) > NF_ACCEPT ||
+	    !begin_hook(&it, (struct sk_buff *)ctx[1], (struct nf_hook_state *)ctx[2]))
 		return 0;
-	call = hooked(&it, TRACE_CALL_TABLE, state, verdict);
+	call = hooked(&it, TRACE_CALL_TABLE, (struct nf_hook_state *)ctx[2],
+		      returned(ctx) & NF_VERDICT_MASK);
 	if (!call)
 		return 0;
+	table = (struct xt_table *)ctx[0];
 	bpf_probe_read_kernel_str(call->call.table, sizeof(call->call.table), table->name);
 	submit(call);
 	return 0;
 }
 
-/* A table of iptables has decided. The table comes as a pointer to anything. */
 SEC("fexit/ipt_do_table")
-int BPF_PROG(on_table, void *table, struct sk_buff *skb, struct nf_hook_state *state)
+int on_table(unsigned long long *ctx)
 {
-	return table_done(ctx, table, skb, state);
+	return table_done(ctx);
 }
 
 SEC("fexit/ip6t_do_table")
-int BPF_PROG(on_table6, void *table, struct sk_buff *skb, struct nf_hook_state *state)
+int on_table6(unsigned long long *ctx)
 {
-	return table_done(ctx, table, skb, state);
+	return table_done(ctx);
 }
 
 static __always_inline void fill_chain(struct trace_call *call, const struct nft_chain *chain)

@@ -14,7 +14,9 @@ const volatile bool asks_flags = false;
 /* One packet's headers, read once for each hop. */
 struct headers {
 	u32 field[TRACE_FIELDS];
-	u32 l4;		/* bytes before the transport's header; 0: not known */
+	u16 l4;		/* bytes before the transport's header; 0: not known */
+	bool framed;	/* Ethernet's header lies before it; set where the filter asks */
+	u8 pad;
 	u16 ip_id;
 	u16 fragment;	/* host order, with the flags */
 };
@@ -64,8 +66,7 @@ static __always_inline void fill_transport(struct headers *h, u16 first, u16 sec
 		h->field[TRACE_FIELD_SOURCE_PORT] = bpf_ntohs(first);
 		h->field[TRACE_FIELD_DESTINATION_PORT] = bpf_ntohs(second);
 	} else if (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6) {
-		h->field[TRACE_FIELD_ICMP_TYPE] = bpf_ntohs(first) >> 8;
-		h->field[TRACE_FIELD_ICMP_CODE] = bpf_ntohs(first) & 0xff;
+		h->field[TRACE_FIELD_ICMP] = bpf_ntohs(first);
 	}
 }
 

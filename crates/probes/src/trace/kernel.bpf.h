@@ -5,6 +5,7 @@
 
 #include "wire.bpf.h"
 
+#define ETH_HLEN 14
 #define IP_MF 0x2000
 #define IPPROTO_ICMP 1
 #define IPPROTO_IPIP 4
@@ -25,6 +26,13 @@ struct sk_buff___trace {
 	__u32 mark;
 	__u16 inner_network_header;
 	char cb[48];
+};
+
+/* Until 6.1 a bit says whether there is a tag, from 6.2 on the tag's protocol does. */
+struct sk_buff___tag {
+	__u8 vlan_present : 1;
+	__u16 vlan_proto;
+	__u16 vlan_tci;
 };
 
 struct sock_common___trace {

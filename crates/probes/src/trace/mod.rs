@@ -26,7 +26,7 @@ use taproot_model::Timestamp;
 pub use event::Event;
 pub use hooks::{FUNCTIONS, HOOKS, Tier, TraceHook, probe};
 pub use owner::{Leg, Owner};
-pub use raw::{Compare, Field, Test};
+pub use raw::{Compare, Field, Layer, Test};
 
 use crate::btf::KernelBtf;
 use crate::flow::DropReasons;
@@ -312,6 +312,8 @@ fn configure(
         data.asks_place = asks.place;
         data.asks_flags = asks.flags;
         data.asks_owner = asks.owner;
+        data.asks_link = asks.link;
+        data.asks_bytes = asks.bytes;
         data.remembers = asks.lasting;
     }
     open.maps

@@ -94,6 +94,8 @@ static __always_inline void fill_meta(struct look_at *it, struct headers *h)
 {
 	if (asks_owner)
 		h->field[TRACE_FIELD_OWNED] = !!(it->flags & TRACE_FLAG_OWNED);
+	if (asks_link)
+		h->field[TRACE_FIELD_VLAN] = tag_of(it->skb);
 	if (!asks_place)
 		return;
 	h->field[TRACE_FIELD_NETNS] = it->netns;
@@ -107,19 +109,22 @@ static __always_inline bool matches(struct look_at *it, u16 protocol)
 {
 	int how;
 
+	it->h.framed = is_framed(it->skb, it->ip);
 	fill_meta(it, &it->h);
-	how = matches_headers(&it->h);
+	how = matches_headers(&it->h, number_of(it->ip));
 	if (how == NOT_MATCHED && connection(it->nfct)) {
 		/* By what it was before translation, or by its answers. */
 		it->inner = it->h;
-		how = matches_tracked(&it->inner, it->nfct) ? BY_LEG : NOT_MATCHED;
+		if (matches_tracked(&it->inner, it->nfct, number_of(it->ip)))
+			how = BY_LEG;
 	}
 	if (how == NOT_MATCHED && it->inner_ip) {
 		__builtin_memset(&it->inner, 0, sizeof(it->inner));
 		if (!read_headers(&it->inner, it->inner_ip, protocol))
 			return false;
 		fill_meta(it, &it->inner);
-		how = matches_headers(&it->inner);
+		it->inner.framed = is_inner_framed(&it->h);
+		how = matches_headers(&it->inner, number_of(it->inner_ip));
 		it->flags |= TRACE_FLAG_INNER;
 	}
 	if (how == BY_LEG)

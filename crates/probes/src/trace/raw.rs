@@ -101,10 +101,6 @@ pub enum Field {
     DestinationPort,
     /// TCP's flags.
     TcpFlags,
-    /// ICMP's type.
-    IcmpType,
-    /// ICMP's code.
-    IcmpCode,
     /// Bytes of the IP packet.
     Length,
     /// Time to live or hop limit.
@@ -120,11 +116,37 @@ pub enum Field {
     /// 1 where a socket or process of one of [`Options::owners`](super::Options) sends
     /// it; no other hop knows. The conversation is followed from there on.
     Owned,
+    /// [`Field::TAGGED`] and the tag's control information (802.1Q) where the kernel keeps
+    /// one beside the frame; else 0.
+    Vlan,
+    /// A number in network order somewhere in the packet. A packet that ends before does
+    /// not match at all, one that has no such header there does not pass this test.
+    Bytes {
+        /// The header that is counted from.
+        layer: Layer,
+        /// Bytes before it.
+        offset: u16,
+        /// Its bytes: 1, 2 or 4.
+        size: u8,
+    },
+}
+
+/// A header of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layer {
+    /// Ethernet's. Not there on the way out until the neighbour's address is known.
+    Link,
+    /// IP's.
+    Network,
+    /// The transport's. Not there in later fragments.
+    Transport,
 }
 
 impl Field {
-    /// Fields altogether (`TRACE_FIELDS`).
+    /// Fields altogether (`TRACE_FIELDS`), [`Field::Bytes`] not among them.
     pub const COUNT: usize = 23;
+    /// Of [`Field::Vlan`]: there is a tag.
+    pub const TAGGED: u32 = 0x1_0000;
 
     /// Its number in the kernel.
     pub fn number(self) -> u8 {
@@ -137,15 +159,15 @@ impl Field {
             Self::SourcePort => 11,
             Self::DestinationPort => 12,
             Self::TcpFlags => 13,
-            Self::IcmpType => 14,
-            Self::IcmpCode => 15,
-            Self::Length => 16,
-            Self::Ttl => 17,
-            Self::Owned => 18,
-            Self::Netns => 19,
-            Self::Ifindex => 20,
-            Self::Mark => 21,
-            Self::Reason => 22,
+            Self::Length => 15,
+            Self::Ttl => 16,
+            Self::Owned => 17,
+            Self::Netns => 18,
+            Self::Ifindex => 19,
+            Self::Mark => 20,
+            Self::Reason => 21,
+            Self::Vlan => 22,
+            Self::Bytes { layer, .. } => Self::COUNT as u8 + layer as u8,
         }
     }
 }
@@ -160,6 +182,10 @@ pub(super) struct Asks {
     pub(super) flags: bool,
     /// For who sends.
     pub(super) owner: bool,
+    /// For the frame's header or tag.
+    pub(super) link: bool,
+    /// For bytes of headers.
+    pub(super) bytes: bool,
     /// For nothing that differs from hop to hop of a packet, or that two packets which
     /// are otherwise equal may differ in: then a refusal holds for the next hop, too.
     pub(super) lasting: bool,
@@ -172,8 +198,10 @@ impl Asks {
             any(|f| matches!(f, Field::Netns | Field::Ifindex | Field::Mark | Field::Reason));
         let flags = any(|f| f == Field::TcpFlags);
         let owner = any(|f| f == Field::Owned);
-        let varying = place || flags || owner || any(|f| f == Field::Ttl);
-        Self { place, flags, owner, lasting: !varying }
+        let bytes = any(|f| matches!(f, Field::Bytes { .. }));
+        let link = any(|f| matches!(f, Field::Vlan | Field::Bytes { layer: Layer::Link, .. }));
+        let varying = place || flags || owner || link || bytes || any(|f| f == Field::Ttl);
+        Self { place, flags, owner, link, bytes, lasting: !varying }
     }
 }
 
@@ -226,7 +254,13 @@ impl Test {
     }
 
     pub(super) fn to_raw(self) -> trace_test {
+        let (offset, size) = match self.field {
+            Field::Bytes { offset, size, .. } => (offset, u16::from(size)),
+            _ => (0, 0),
+        };
         trace_test {
+            offset,
+            size,
             value: self.value,
             mask: self.mask,
             field: self.field.number(),
@@ -254,11 +288,22 @@ mod tests {
         let asks =
             |fields: &[Field]| Asks::of(&fields.iter().copied().map(test).collect::<Vec<_>>());
         let port = asks(&[Field::Protocol, Field::SourcePort]);
-        let none = Asks { place: false, flags: false, owner: false, lasting: false };
+        let none = Asks {
+            place: false,
+            flags: false,
+            owner: false,
+            link: false,
+            bytes: false,
+            lasting: false,
+        };
         assert_eq!(port, Asks { lasting: true, ..none });
         assert!(!asks(&[Field::SourcePort, Field::Ttl]).lasting);
         assert_eq!(asks(&[Field::Mark]), Asks { place: true, ..none });
         assert_eq!(asks(&[Field::TcpFlags]), Asks { flags: true, ..none });
         assert_eq!(asks(&[Field::Owned]), Asks { owner: true, ..none });
+        assert_eq!(asks(&[Field::Vlan]), Asks { link: true, ..none });
+        let bytes = |layer| asks(&[Field::Bytes { layer, offset: 0, size: 1 }]);
+        assert_eq!(bytes(Layer::Link), Asks { link: true, bytes: true, ..none });
+        assert_eq!(bytes(Layer::Network), Asks { bytes: true, ..none });
     }
 }

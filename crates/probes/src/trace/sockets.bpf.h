@@ -42,7 +42,7 @@ static __always_inline struct trace_event *event_of_sock(struct sock_common *sk,
 	fields_of_sock(&h, sk, protocol);
 	if (asks_owner && is_full(sk))
 		h.field[TRACE_FIELD_OWNED] = is_owned(cgroup_of((const struct sock *)sk));
-	if (!evaluate(&h) && !is_leg(&h))
+	if (!evaluate(&h, 0) && !is_leg(&h))
 		return NULL;
 	event = event_new(step);
 	if (!event)
@@ -184,7 +184,7 @@ int BPF_PROG(on_route, u32 table, struct flowi4 *flow, struct fib_nh_common *hop
 	fields_of_flow(&h, flow);
 	if (asks_owner)
 		h.field[TRACE_FIELD_OWNED] = is_owned_task();
-	if (!own && !evaluate(&h) && !is_leg(&h))
+	if (!own && !evaluate(&h, 0) && !is_leg(&h))
 		return 0;
 	event = event_new(TRACE_ROUTED);
 	if (!event)

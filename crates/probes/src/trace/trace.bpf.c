@@ -14,6 +14,7 @@
 #include "emit.bpf.h"
 #include "owner.bpf.h"
 #include "follow.bpf.h"
+#include "link.bpf.h"
 #include "packets.bpf.h"
 #include "sockets.bpf.h"
 #include "functions.bpf.h"

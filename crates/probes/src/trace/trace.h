@@ -45,8 +45,7 @@ enum trace_field {
 	TRACE_FIELD_SOURCE_PORT,
 	TRACE_FIELD_DESTINATION_PORT,
 	TRACE_FIELD_TCP_FLAGS,
-	TRACE_FIELD_ICMP_TYPE,
-	TRACE_FIELD_ICMP_CODE,
+	TRACE_FIELD_ICMP,     /* type and code, a byte each */
 	TRACE_FIELD_LENGTH,   /* of the IP packet */
 	TRACE_FIELD_TTL,
 	TRACE_FIELD_OWNED,    /* 1: a socket or process of an owner that is asked for sends it */
@@ -54,8 +53,15 @@ enum trace_field {
 	TRACE_FIELD_IFINDEX,
 	TRACE_FIELD_MARK,
 	TRACE_FIELD_REASON,   /* of a drop; 0 at every other hop */
+	TRACE_FIELD_VLAN,     /* TRACE_VLAN_TAGGED and the tag; 0: none */
 	TRACE_FIELDS,
+	/* From here on no field: bytes of the packet, from the beginning of a header. */
+	TRACE_BYTES_LINK = TRACE_FIELDS,
+	TRACE_BYTES_NETWORK,
+	TRACE_BYTES_TRANSPORT,
 };
+
+#define TRACE_VLAN_TAGGED 0x10000
 
 enum trace_compare {
 	TRACE_EQUAL,
@@ -96,6 +102,8 @@ struct trace_test {
 	__u8 compare; /* enum trace_compare */
 	__u8 yes;
 	__u8 no;
+	__u16 offset; /* of bytes */
+	__u16 size;   /* of bytes: 1, 2 or 4 */
 };
 
 /* Addresses in network order, IPv4 in the first word. */

@@ -1,19 +1,22 @@
 //! Filter expressions in the words of `pcap-filter(7)`, compiled for the kernel.
 //!
 //! The subset: `host`, `net`, `port`, `portrange` with `src` and `dst`; `ip`, `ip6`,
-//! `tcp`, `udp`, `sctp`, `icmp`, `icmp6`, `proto N`; `less N`, `greater N`;
-//! `tcp[tcpflags] & tcp-syn != 0` and `icmp[icmptype] == icmp-echo`; `and`, `or`,
-//! `not`, parentheses, and the short forms (`host a or b`). Beyond pcap there are
-//! `netns INODE`, `ifindex N`, `mark N`, `reason N` (of a drop). Names of hosts are not
-//! looked up.
+//! `tcp`, `udp`, `sctp`, `icmp`, `icmp6` and other protocols by name, `proto N`; `less N`,
+//! `greater N`; `ether host`, `ether proto`, `vlan`, `broadcast`, `multicast`; numbers in
+//! headers (`tcp[tcpflags] & tcp-syn != 0`, `ip[6:2] & 0x1fff == 0`, `ether[0] & 1 != 0`);
+//! `and`, `or`, `not`, parentheses, and the short forms (`host a or b`). Beyond pcap there
+//! are `netns INODE`, `ifindex N`, `mark N`, `reason N` (of a drop). Names of hosts are not
+//! looked up, and nothing is calculated.
 
+mod bytes;
 mod compile;
 mod lex;
+mod link;
 mod parse;
 
 use std::net::IpAddr;
 
-use taproot_probes::trace::{Compare, Field, Test};
+use taproot_probes::trace::{Compare, Field, Layer, Test};
 
 /// A condition on a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,18 +166,60 @@ fn words(address: IpAddr, bits: u8, is_source: bool) -> Vec<Expr> {
         .collect()
 }
 
-/// What the kernel would answer, for a table of all fields by number.
-pub fn evaluate(tests: &[Test], fields: &[u32; Field::COUNT]) -> bool {
+/// What a filter is asked of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen<'a> {
+    /// All fields by number.
+    pub fields: [u32; Field::COUNT],
+    /// The frame's header, right before the IP header; empty where there is none.
+    pub link: &'a [u8],
+    /// The packet from its IP header on.
+    pub ip: &'a [u8],
+    /// Bytes before the transport's header; `None` where there is none.
+    pub transport: Option<usize>,
+}
+
+/// Bytes that a packet does not have.
+enum Unread {
+    NoHeader,
+    BehindTheEnd,
+}
+
+impl Seen<'_> {
+    fn value(&self, field: Field) -> Result<u32, Unread> {
+        let Field::Bytes { layer, offset, size } = field else {
+            return Ok(self.fields[usize::from(field.number())]);
+        };
+        let begin = match layer {
+            Layer::Link if self.link.is_empty() => return Err(Unread::NoHeader),
+            Layer::Link => 0,
+            Layer::Network => self.link.len(),
+            Layer::Transport => self.link.len() + self.transport.ok_or(Unread::NoHeader)?,
+        };
+        let mut bytes = self.link.iter().chain(self.ip).skip(begin + usize::from(offset));
+        let number =
+            (0..size).try_fold(0, |sum: u32, _| Some(sum << 8 | u32::from(*bytes.next()?)));
+        number.ok_or(Unread::BehindTheEnd)
+    }
+}
+
+/// What the kernel would answer.
+pub fn evaluate(tests: &[Test], seen: &Seen<'_>) -> bool {
     let mut at = 0u8;
     if tests.is_empty() {
         return true;
     }
     while let Some(test) = tests.get(usize::from(at)) {
-        let value = fields[usize::from(test.field.number())];
-        at = if test.holds(value) { test.yes } else { test.no };
+        at = match seen.value(test.field) {
+            Ok(value) if test.holds(value) => test.yes,
+            Ok(_) | Err(Unread::NoHeader) => test.no,
+            Err(Unread::BehindTheEnd) => return false,
+        };
     }
     at == Test::ACCEPT
 }
 
+#[cfg(test)]
+mod libpcap_tests;
 #[cfg(test)]
 mod tests;

@@ -1,24 +1,28 @@
 //! The grammar.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use taproot_probes::trace::{Compare, Field};
 
+use super::bytes::number;
 use super::lex::{Token, tokens};
-use super::{Expr, FilterError, Side};
+use super::link::{address, mac};
+use super::{Expr, FilterError, Side, compile};
 
 /// Nested parentheses and negations, at most.
 const DEPTH: usize = 64;
 
 pub(super) fn expression(text: &str) -> Result<Expr, FilterError> {
-    let mut parser =
-        Parser { text: text.to_owned(), tokens: tokens(text), next: 0, last: None, depth: 0 };
+    let mut parser = Parser { text: text.to_owned(), tokens: tokens(text), ..Parser::default() };
     if parser.tokens.is_empty() {
         return Ok(Expr::All(Vec::new()));
     }
     let expr = parser.any()?;
     match parser.peek() {
-        None => Ok(expr),
+        None => match parser.never {
+            Some(error) if compile::is_impossible(&expr) => Err(error),
+            _ => Ok(expr),
+        },
         Some(")") => Err(parser.wrong("this parenthesis was not opened", "take it away")),
         Some(_) => Err(parser.wrong("this does not go on", "write `and` or `or` before it")),
     }
@@ -39,69 +43,72 @@ enum Kind {
     Net,
     Port,
     PortRange,
+    Link,
 }
 
-struct Parser {
+/// The words, and how far they are understood.
+#[derive(Default)]
+pub(super) struct Parser {
     text: String,
     tokens: Vec<Token>,
-    next: usize,
+    pub(super) next: usize,
     last: Option<Qualifier>,
     depth: usize,
+    /// The first condition that no traced packet fulfils, for when all depends on it.
+    pub(super) never: Option<FilterError>,
 }
 
-/// Protocols by name: IP version where it decides that, protocol number.
-const PROTOCOLS: [(&str, Option<u32>, Option<u32>); 7] = [
-    ("ip", Some(4), None),
-    ("ip6", Some(6), None),
-    ("tcp", None, Some(6)),
-    ("udp", None, Some(17)),
-    ("sctp", None, Some(132)),
-    ("icmp", Some(4), Some(1)),
-    ("icmp6", Some(6), Some(58)),
-];
+/// A protocol by name: IP version where it decides that, protocol number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Protocol {
+    pub(super) name: &'static str,
+    pub(super) family: Option<u32>,
+    pub(super) number: Option<u32>,
+}
 
-/// Values by name: TCP's flags, ICMP's types.
-const NAMES: [(&str, u32); 14] = [
-    ("tcp-fin", 1),
-    ("tcp-syn", 2),
-    ("tcp-rst", 4),
-    ("tcp-push", 8),
-    ("tcp-ack", 16),
-    ("tcp-urg", 32),
-    ("tcp-ece", 64),
-    ("tcp-cwr", 128),
-    ("icmp-echoreply", 0),
-    ("icmp-unreach", 3),
-    ("icmp-redirect", 5),
-    ("icmp-echo", 8),
-    ("icmp-timxceed", 11),
-    ("icmp-paramprob", 12),
+const fn protocol(name: &'static str, family: Option<u32>, number: Option<u32>) -> Protocol {
+    Protocol { name, family, number }
+}
+
+const PROTOCOLS: [Protocol; 13] = [
+    protocol("ip", Some(4), None),
+    protocol("ip6", Some(6), None),
+    protocol("tcp", None, Some(6)),
+    protocol("udp", None, Some(17)),
+    protocol("sctp", None, Some(132)),
+    protocol("icmp", Some(4), Some(1)),
+    protocol("icmp6", Some(6), Some(58)),
+    protocol("igmp", Some(4), Some(2)),
+    protocol("igrp", Some(4), Some(9)),
+    protocol("esp", None, Some(50)),
+    protocol("ah", None, Some(51)),
+    protocol("pim", None, Some(103)),
+    protocol("vrrp", Some(4), Some(112)),
 ];
 
 /// What can be asked of a packet beyond pcap's words, and its length.
-const NUMBERS: [(&str, Field, Compare); 7] = [
+const NUMBERS: [(&str, Field, Compare); 6] = [
     ("netns", Field::Netns, Compare::Equal),
     ("ifindex", Field::Ifindex, Compare::Equal),
     ("mark", Field::Mark, Compare::Equal),
     ("reason", Field::Reason, Compare::Equal),
-    ("proto", Field::Protocol, Compare::Equal),
     ("less", Field::Length, Compare::AtMost),
     ("greater", Field::Length, Compare::AtLeast),
 ];
 
 impl Parser {
-    fn peek(&self) -> Option<&str> {
+    pub(super) fn peek(&self) -> Option<&str> {
         self.tokens.get(self.next).map(|token| token.text.as_str())
     }
 
-    fn take(&mut self, wanted: &[&str]) -> bool {
+    pub(super) fn take(&mut self, wanted: &[&str]) -> bool {
         let found = self.peek().is_some_and(|word| wanted.contains(&word));
         self.next += usize::from(found);
         found
     }
 
     /// An error at the next word.
-    fn wrong(&self, what: impl Into<String>, hint: impl Into<String>) -> FilterError {
+    pub(super) fn wrong(&self, what: impl Into<String>, hint: impl Into<String>) -> FilterError {
         let end = self.text.chars().count();
         let at = self.tokens.get(self.next).map_or(end, |token| token.at);
         FilterError { what: what.into(), text: self.text.clone(), at, hint: hint.into() }
@@ -152,30 +159,54 @@ impl Parser {
             let value = self.number()?;
             return Ok(Expr::Ask { field: *field, compare: *compare, mask: u32::MAX, value });
         }
-        if matches!(word.as_str(), "arp" | "rarp" | "ether" | "vlan" | "mpls" | "wlan") {
-            return Err(self.wrong(
-                format!("`{word}` is below IP"),
-                "only IP packets are traced; ask for `ip` or `ip6`",
-            ));
+        if self.take(&["proto"]) {
+            let number = self.protocol_number()?;
+            return Ok(of_protocol(None, Some(number)));
         }
-        let protocol = PROTOCOLS.iter().find(|(name, ..)| *name == word);
-        let (family, number) =
-            protocol.map_or((None, None), |(_, family, number)| (*family, *number));
-        if protocol.is_some() {
-            self.next += 1;
-            if self.take(&["["]) {
-                return self.header_byte(&word, family, number);
-            }
-            if number.is_none() && self.take(&["proto"]) {
-                let value = self.number()?;
-                return Ok(of_protocol(family, Some(value)));
-            }
+        if let Some(expr) = self.frame(&word)? {
+            return Ok(expr);
         }
-        self.qualified(protocol.is_some(), family, number)
+        let Some(known) = PROTOCOLS.into_iter().find(|known| known.name == word) else {
+            return self.qualified(false, None, None);
+        };
+        self.next += 1;
+        if self.take(&["["]) {
+            return self.bytes_of(known);
+        }
+        let Protocol { family, number: None, .. } = known else {
+            return self.qualified(true, known.family, known.number);
+        };
+        match self.peek() {
+            Some("proto") => {
+                self.next += 1;
+                let number = self.protocol_number()?;
+                Ok(of_protocol(family, Some(number)))
+            }
+            Some("multicast") => {
+                self.next += 1;
+                Ok(multicast(known.name == "ip6"))
+            }
+            Some("broadcast") => Err(self.wrong(
+                "which addresses are for everybody is not known",
+                "ask for one: `dst host 10.0.0.255`, or for frames: `ether broadcast`",
+            )),
+            _ => self.qualified(true, family, None),
+        }
+    }
+
+    /// A protocol of IP by number or name, with pcap's backslash or without.
+    fn protocol_number(&mut self) -> Result<u32, FilterError> {
+        let word = self.peek().unwrap_or_default().trim_start_matches('\\');
+        let named = PROTOCOLS.iter().find(|known| known.name == word).and_then(|p| p.number);
+        let Some(number) = named.or_else(|| number(word)) else {
+            return Err(self.wrong("no protocol of IP", "write `tcp`, `udp`, ... or a number"));
+        };
+        self.next += 1;
+        Ok(number)
     }
 
     /// `[src|dst] [host|net|port|portrange] VALUE`, or the protocol alone.
-    fn qualified(
+    pub(super) fn qualified(
         &mut self,
         has_protocol: bool,
         family: Option<u32>,
@@ -201,7 +232,7 @@ impl Parser {
         Ok(if base == Expr::All(Vec::new()) { value } else { base.and(value) })
     }
 
-    fn side(&mut self) -> Option<Side> {
+    pub(super) fn side(&mut self) -> Option<Side> {
         let first = match self.peek()? {
             "src" => Side::Source,
             "dst" => Side::Destination,
@@ -231,19 +262,36 @@ impl Parser {
         Some(kind)
     }
 
+    /// The address of a frame's end; a bare one after it means the same end.
+    pub(super) fn link_address(&mut self, side: Side) -> Result<Expr, FilterError> {
+        let qualifier = Qualifier { protocol: None, family: None, side, kind: Kind::Link };
+        self.last = Some(qualifier);
+        self.value(qualifier, true)
+    }
+
     fn value(&mut self, q: Qualifier, named: bool) -> Result<Expr, FilterError> {
         let Some(word) = self.peek().map(str::to_owned) else {
             return Err(self.wrong("it ends too early", "an address or port is missing here"));
         };
         let expr = match q.kind {
             Kind::Host => word.parse().ok().map(|address| Expr::host(address, q.side)),
-            Kind::Net => network(&word).map(|(address, bits)| Expr::net(address, bits, q.side)),
+            Kind::Net => {
+                let mask = self.mask();
+                network(&word, mask).map(|(address, bits)| Expr::net(address, bits, q.side))
+            }
+            Kind::Link => mac(&word).map(|mac| address(mac, q.side)),
             Kind::Port => word.parse().ok().map(|port| Expr::ports(port, port, q.side)),
             Kind::PortRange => range(&word).map(|(a, b)| Expr::ports(a, b, q.side)),
         };
         let Some(expr) = expr else { return Err(self.bad_value(q.kind, named, &word)) };
-        self.next += 1;
+        self.next += if q.kind == Kind::Net && self.mask().is_some() { 3 } else { 1 };
         Ok(expr)
+    }
+
+    /// The word after `NET mask`, which is not gone to before the network is understood.
+    fn mask(&self) -> Option<&str> {
+        let word = |at: usize| self.tokens.get(self.next + at).map(|token| token.text.as_str());
+        word(2).filter(|_| word(1) == Some("mask"))
     }
 
     fn bad_value(&self, kind: Kind, named: bool, word: &str) -> FilterError {
@@ -254,102 +302,62 @@ impl Parser {
                 "write `host 10.0.0.1`, `net 10.0.0.0/8`, `port 80`, `tcp`, ... or see --help",
             ),
             Kind::Net => ("no network", "write it as `10.0.0.0/8` or `fd00::/64`"),
+            Kind::Link => ("no link address", "write it as `ether host 02:00:00:00:00:01`"),
             Kind::Port => ("no port", "write a number from 0 to 65535"),
             Kind::PortRange => ("no range of ports", "write it as `8000-8080`"),
         };
         self.wrong(format!("`{word}` is {what}"), hint)
     }
-
-    /// `tcp[tcpflags] & tcp-syn != 0`, after the bracket.
-    fn header_byte(
-        &mut self,
-        word: &str,
-        family: Option<u32>,
-        protocol: Option<u32>,
-    ) -> Result<Expr, FilterError> {
-        let offset = self.peek().unwrap_or_default().to_owned();
-        let field = match (word, offset.as_str()) {
-            ("tcp", "tcpflags" | "13") => Field::TcpFlags,
-            ("icmp", "icmptype" | "0") | ("icmp6", "icmp6type" | "0") => Field::IcmpType,
-            ("icmp", "icmpcode" | "1") | ("icmp6", "icmp6code" | "1") => Field::IcmpCode,
-            ("ip", "8") | ("ip6", "7") => Field::Ttl,
-            _ => {
-                return Err(self.wrong(
-                    format!("`{word}[{offset}]` cannot be asked for"),
-                    "possible are tcp[tcpflags], icmp[icmptype], icmp[icmpcode] and ip[8]",
-                ));
-            }
-        };
-        self.next += 1;
-        if !self.take(&["]"]) {
-            return Err(self.wrong("a bracket is not closed", "write `]` here"));
-        }
-        let mask = if self.take(&["&"]) { self.bits()? } else { u32::MAX };
-        Ok(of_protocol(family, protocol).and(self.comparison(field, mask)?))
-    }
-
-    fn comparison(&mut self, field: Field, mask: u32) -> Result<Expr, FilterError> {
-        let sign = self.peek().unwrap_or_default().to_owned();
-        let known = ["=", "==", "!=", ">", ">=", "<", "<="];
-        if !self.take(&known) {
-            return Err(self.wrong("a comparison is missing", "write `== 0`, `!= 0` or the like"));
-        }
-        let value = self.bits()?;
-        let ask = |compare, value| Expr::Ask { field, compare, mask, value };
-        let not = |expr| Expr::Not(Box::new(expr));
-        Ok(match sign.as_str() {
-            "!=" if value == 0 && mask != u32::MAX => {
-                Expr::Ask { field, compare: Compare::AnyBit, mask: u32::MAX, value: mask }
-            }
-            "!=" => not(ask(Compare::Equal, value)),
-            ">=" => ask(Compare::AtLeast, value),
-            "<=" => ask(Compare::AtMost, value),
-            ">" => not(ask(Compare::AtMost, value)),
-            "<" => not(ask(Compare::AtLeast, value)),
-            _ => ask(Compare::Equal, value),
-        })
-    }
-
-    /// A number, a named one, or several joined with `|`, in parentheses or not.
-    fn bits(&mut self) -> Result<u32, FilterError> {
-        let open = self.take(&["("]);
-        let mut value = self.number()?;
-        while self.take(&["|"]) {
-            value |= self.number()?;
-        }
-        if open && !self.take(&[")"]) {
-            return Err(self.wrong("a parenthesis is not closed", "write `)` here"));
-        }
-        Ok(value)
-    }
-
-    fn number(&mut self) -> Result<u32, FilterError> {
-        let word = self.peek().unwrap_or_default();
-        let named = NAMES.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
-        let plain = || match word.strip_prefix("0x") {
-            Some(digits) => u32::from_str_radix(digits, 16).ok(),
-            None => word.parse().ok(),
-        };
-        let Some(value) = named.or_else(plain) else {
-            return Err(self.wrong("a number is missing", "write it as `6` or `0x6`"));
-        };
-        self.next += 1;
-        Ok(value)
-    }
 }
 
-fn of_protocol(family: Option<u32>, protocol: Option<u32>) -> Expr {
+pub(super) fn of_protocol(family: Option<u32>, protocol: Option<u32>) -> Expr {
     let family = family.map(|value| Expr::is(Field::Family, value));
     let protocol = protocol.map(|value| Expr::is(Field::Protocol, value));
     Expr::All(family.into_iter().chain(protocol).collect())
 }
 
-fn network(word: &str) -> Option<(IpAddr, u8)> {
+/// Packets to a group of receivers. As libpcap has it, all of IPv4's addresses behind the
+/// groups are among them.
+fn multicast(is_v6: bool) -> Expr {
+    if is_v6 {
+        let groups = Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0);
+        return Expr::net(groups.into(), 8, Side::Destination);
+    }
+    let (field, compare) = (Field::Destination(0), Compare::AtLeast);
+    let value = Ipv4Addr::new(224, 0, 0, 0).to_bits();
+    Expr::is(Field::Family, 4).and(Expr::Ask { field, compare, mask: u32::MAX, value })
+}
+
+/// `10.0.0.0/8`, `10.1` for `10.1.0.0/16`, or with a mask of its own.
+fn network(word: &str, mask: Option<&str>) -> Option<(IpAddr, u8)> {
     let (address, bits) = word.split_once('/').unwrap_or((word, ""));
-    let address: IpAddr = address.parse().ok()?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
-    let bits = if bits.is_empty() { most } else { bits.parse().ok()? };
-    (bits <= most).then_some((address, bits))
+    let (address, most) = match address.parse() {
+        Ok(address @ IpAddr::V4(_)) => (address, 32),
+        Ok(address @ IpAddr::V6(_)) => (address, 128),
+        Err(_) => short(address)?,
+    };
+    let bits = match mask {
+        Some(mask) if bits.is_empty() => prefix(mask.parse().ok()?)?,
+        Some(_) => return None,
+        None if bits.is_empty() => most,
+        None => bits.parse().ok()?,
+    };
+    let whole = if address.is_ipv4() { 32 } else { 128 };
+    (bits <= whole).then_some((address, bits))
+}
+
+/// The first one to three bytes of an IPv4 address, and how many bits they are.
+fn short(word: &str) -> Option<(IpAddr, u8)> {
+    let bytes: Vec<u8> = word.split('.').map(|byte| byte.parse().ok()).collect::<Option<_>>()?;
+    let mut all = [0; 4];
+    all.get_mut(..bytes.len())?.copy_from_slice(&bytes);
+    Some((Ipv4Addr::from(all).into(), bytes.len() as u8 * 8))
+}
+
+/// The length of a mask that has no holes.
+fn prefix(mask: Ipv4Addr) -> Option<u8> {
+    let bits = mask.to_bits();
+    (bits.leading_ones() + bits.trailing_zeros() >= 32).then_some(bits.leading_ones() as u8)
 }
 
 fn range(word: &str) -> Option<(u16, u16)> {

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The frame around a packet: its header, where there is one, and its tag. */
+#ifndef TAPROOT_TRACE_LINK_H
+#define TAPROOT_TRACE_LINK_H
+
+/* Set before loading: whether the filter asks for a frame's header or tag. */
+const volatile bool asks_link = false;
+
+/* Set before loading: whether the filter asks for bytes of headers. */
+const volatile bool asks_bytes = false;
+
+/*
+ * Makes a number of an address, which functions that the verifier looks at once take: no
+ * pointer to as much memory as there is. What a helper has copied, if only onto itself, the
+ * verifier does not know any more.
+ */
+static __always_inline u64 number_of(const u8 *address)
+{
+	if (asks_bytes)
+		bpf_probe_read_kernel(&address, sizeof(address), &address);
+	return asks_bytes ? (u64)address : 0;
+}
+
+/*
+ * Whether there is an Ethernet header right before the IP header: not on other kinds of
+ * devices, and not on the way out before the neighbour's address is known.
+ */
+static __always_inline bool is_framed(struct sk_buff *skb, const u8 *ip)
+{
+	return asks_link && skb->mac_header != NO_HEADER &&
+	       (u64)ip - (u64)skb->head - skb->mac_header == ETH_HLEN;
+}
+
+/* The tunnels over UDP carry frames. */
+static __always_inline bool is_inner_framed(const struct headers *outer)
+{
+	return outer->field[TRACE_FIELD_PROTOCOL] == IPPROTO_UDP;
+}
+
+/* The tag that the kernel keeps beside the frame; 0: none. */
+static __always_inline u32 tag_of(struct sk_buff *skb)
+{
+	struct sk_buff___tag *with = (struct sk_buff___tag *)skb;
+	bool is_tagged;
+
+	if (bpf_core_field_exists(with->vlan_present))
+		is_tagged = BPF_CORE_READ_BITFIELD_PROBED(with, vlan_present);
+	else
+		is_tagged = with->vlan_proto;
+	return is_tagged ? TRACE_VLAN_TAGGED | with->vlan_tci : 0;
+}
+
+#endif
