@@ -191,6 +191,7 @@ impl Conversation {
             target: None,
             statement: None,
             namespace: None,
+            traceparent: None,
             // It may be a protocol without answers.
             outcome: if silent { Outcome::OneWay } else { spoken },
             times: Times { start, answer, end: answer },
