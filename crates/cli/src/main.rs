@@ -13,6 +13,7 @@ mod table;
 mod trace;
 mod trace_filter;
 mod trace_names;
+mod trace_nodes;
 mod trace_whose;
 mod units;
 

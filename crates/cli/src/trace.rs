@@ -19,7 +19,7 @@ use taproot_trace::{Names, Namespaces, Trace, diff, expect, judge, pcapng, rende
 
 use crate::trace_filter::Narrow;
 use crate::trace_names::{ClusterNames, Scene};
-use crate::{live, units};
+use crate::{live, trace_nodes, units};
 
 /// How often the ring is emptied.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -63,12 +63,13 @@ pub(crate) struct TraceArgs {
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Show a recorded trace instead of tracing; -o, --explain, --diff and --all-hops work
-    /// as they did on the machine that it is of.
-    #[arg(long, value_name = "FILE", conflicts_with_all = [
+    /// as they did on the machine that it is of. Traces of several nodes are joined: the
+    /// hops of each packet become one path, by the clock of the first.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = [
         "filter", "record", "functions", "deep", "count", "until_drop", "pod", "namespace",
         "service", "label", "container", "pid", "netns", "interface", "mark", "reason",
     ])]
-    replay: Option<PathBuf>,
+    replay: Vec<PathBuf>,
     /// Size of the ring that carries hops.
     #[arg(long, default_value = "8MiB", value_parser = units::bytes)]
     ring: u64,
@@ -108,8 +109,10 @@ pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode> {
     if args.output == TraceForm::Pcapng && std::io::stdout().is_terminal() {
         bail!("-o pcapng is for programs: send it to a file, `> trace.pcapng`");
     }
-    if let Some(file) = &args.replay {
-        return replay(args, file);
+    match args.replay.as_slice() {
+        [] => {}
+        [file] => return replay(args, file),
+        files => return replay_nodes(args, files),
     }
     // A filter that makes no sense is said before anything is looked for.
     let filter = Expr::parse(&args.filter.join(" "))?;
@@ -153,12 +156,27 @@ fn record(recording: &Recording, file: &Path) -> Result<()> {
 
 /// A trace of before, judged by what was known then.
 fn replay(args: &TraceArgs, file: &Path) -> Result<ExitCode> {
-    let failed = || format!("{} cannot be read", file.display());
-    let input = std::fs::File::open(file).with_context(failed)?;
-    let recording = Recording::read(std::io::BufReader::new(input)).with_context(failed)?;
+    let recording = trace_nodes::recording(file)?;
     let trace = recording.trace();
     let verdicts = judge::judge(&trace, &recording, &recording);
     print(args, &trace, &verdicts, &recording, recording.expected())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Traces of several nodes as one.
+fn replay_nodes(args: &TraceArgs, files: &[PathBuf]) -> Result<ExitCode> {
+    let joined = trace_nodes::joined(files)?;
+    let (trace, clocks) = (joined.trace(), joined.clocks());
+    let verdicts = judge::judge(trace, &joined, &joined);
+    if args.output == TraceForm::Json {
+        print!("{}", trace_nodes::clocks_as_lines(clocks)?);
+    }
+    print(args, trace, &verdicts, &joined, &[])?;
+    match args.output {
+        TraceForm::Text => print!("{}", trace_nodes::clocks_in_words(clocks)),
+        TraceForm::Json => {}
+        TraceForm::Pcapng => eprint!("{}", trace_nodes::clocks_in_words(clocks)),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,6 +4,8 @@ mod common;
 mod pcapng;
 mod routed;
 
+use std::process::Stdio;
+
 use common::{Shop, run, taproot, text};
 use routed::{Routed, SERVER};
 use serde_json::{Value, json};
@@ -128,7 +130,7 @@ fn lines(output: &std::process::Output, kind: &str) -> Vec<Value> {
 fn two_flows_part_at_the_rule_and_the_rule_was_to_be_expected() {
     need_root!();
     if guest_kernel().is_some() {
-        skip!("older kernels show other hops here; not told apart yet");
+        skip!("on an emulated CPU a lookup may come too long before its packet to be its own");
     }
     need_commands!("ip", "nft", "sysctl");
     let folder = tempfile::tempdir().expect("a folder");
@@ -233,8 +235,8 @@ fn cluster() -> Value {
 #[test]
 fn namespaces_without_a_process_have_their_pods_names() {
     need_root!();
-    if guest_kernel().is_some() {
-        skip!("older kernels show other hops here; not told apart yet");
+    if guest_kernel().as_deref() == Some("6.1") {
+        skip!("not tried on 6.1 since the ends of closed sockets are told from drops there");
     }
     need_commands!("ip", "nft", "sysctl");
     let bed = match Routed::new() {
@@ -273,6 +275,52 @@ fn namespaces_without_a_process_have_their_pods_names() {
     let devices: std::collections::BTreeSet<&str> =
         hops.iter().filter_map(|hop| hop["place"]["device"].as_str()).collect();
     assert!(["c0", "eth0", "s0"].iter().all(|name| devices.contains(name)), "{devices:?}");
+}
+
+/// A client and a server, each traced for itself as a node would be, in one path.
+#[test]
+fn traces_of_two_nodes_are_shown_as_one() {
+    need_root!();
+    need_commands!("ip", "nft", "sysctl");
+    let bed = match filtering() {
+        Ok(bed) => bed,
+        Err(why) => skip!("{why}"),
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |who: &str| folder.path().join(who).display().to_string();
+    let record = |who: &str| {
+        let (netns, into) = (bed.name(who), file(who));
+        let args = ["trace", "tcp port 80", "--netns", &netns, "--for", "5s", "--record", &into];
+        taproot(&args)
+    };
+    let mut client = record("client");
+    let client = client.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let server = bed.traced(&mut record("server"));
+    assert!(server.status.success(), "{}", text(&server).1);
+    let client = client.wait_with_output().expect("it ends");
+    assert!(client.status.success(), "{}", text(&client).1);
+    let joined = |form| run(&["trace", "--replay", &file("client"), &file("server"), "-o", form]);
+    let output = joined("json");
+    let [near, far] = &lines(&output, "clock")[..] else { panic!("{}", text(&output).0) };
+    assert_eq!((&near["node"], &near["basis"]), (&json!("client"), &json!("reference")));
+    assert_eq!((&far["node"], &far["basis"]), (&json!("server"), &json!("both_ways")));
+    // It is one machine with one clock; each process reads it at its start, within 10 ms.
+    let (ahead, within) = (far["ahead"].as_i64(), far["within"].as_u64());
+    let within = within.expect("known") + 10_000_000;
+    assert!(ahead.expect("known").unsigned_abs() <= within, "{far}");
+    let paths = lines(&output, "path");
+    let nodes = |path: &Value| -> Vec<String> {
+        let hops = path["hops"].as_array().expect("hops").iter();
+        let mut nodes: Vec<_> =
+            hops.map(|hop| hop["node"].as_str().expect("a node").to_owned()).collect();
+        nodes.dedup();
+        nodes
+    };
+    let over = |way: [&str; 2]| paths.iter().filter(|path| nodes(path) == way).count();
+    assert!(over(["client", "server"]) > 0 && over(["server", "client"]) > 0, "{paths:#?}");
+    let told = text(&joined("text")).0;
+    assert!(told.contains(&format!("netns {} on server", bed.name("server"))), "{told}");
+    assert!(told.contains("the clock of server is "), "{told}");
 }
 
 #[test]

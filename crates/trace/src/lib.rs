@@ -12,6 +12,7 @@ pub mod expect;
 pub mod filter;
 pub mod judge;
 mod names;
+pub mod nodes;
 mod oracle;
 mod owner;
 mod path;

@@ -51,20 +51,20 @@ pub enum Error {
 
 /// What is at fault for a hop's end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Fault {
-    at: Timestamp,
-    skb: u64,
-    blame: Blame,
+pub(crate) struct Fault {
+    pub(crate) at: Timestamp,
+    pub(crate) skb: u64,
+    pub(crate) blame: Blame,
 }
 
 /// A trace and what was known beside it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recording {
-    account: Account,
-    events: Vec<Event>,
-    places: BTreeMap<u32, String>,
-    addresses: BTreeMap<SocketAddr, String>,
-    faults: Vec<Fault>,
+    pub(crate) account: Account,
+    pub(crate) events: Vec<Event>,
+    pub(crate) places: BTreeMap<u32, String>,
+    pub(crate) addresses: BTreeMap<SocketAddr, String>,
+    pub(crate) faults: Vec<Fault>,
     expected: Vec<Expectation>,
 }
 

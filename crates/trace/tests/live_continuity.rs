@@ -7,9 +7,10 @@ use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use bed::way::{Point, holds, told};
 use bed::{Bed, NEAR, POD1, POD2, POD3, SERVICE, alone};
 use taproot_model::Step;
-use taproot_probes::trace::{Event, Options, Tracer};
+use taproot_probes::trace::{Options, Tracer};
 use taproot_testkit::{need_commands, need_root, skip};
 use taproot_trace::filter::Expr;
 use taproot_trace::{Path, Trace};
@@ -22,9 +23,6 @@ macro_rules! or_skip {
         }
     };
 }
-
-/// A point that a packet has to be seen at: step, who, device.
-type Point = (&'static str, &'static str, &'static str);
 
 /// From `pod1` to `pod3` over both nodes.
 const THERE: &[Point] = &[
@@ -77,25 +75,6 @@ fn finish(mut tracer: Tracer) -> Trace {
     Trace::assemble(events, account)
 }
 
-fn is_at(bed: &Bed, event: &Event, (step, who, device): Point) -> bool {
-    let place = &event.hop.place;
-    let seen = match &event.hop.step {
-        Step::Routed(route) => ("Routed", route.device.as_str()),
-        // A process reads it, or a socket takes it: neither is at a device.
-        Step::Delivered => ("Delivered", ""),
-        Step::Received => ("Received", place.device.as_str()),
-        Step::Queued => ("Queued", place.device.as_str()),
-        _ => return false,
-    };
-    seen == (step, device) && place.netns == Some(bed.inode(who))
-}
-
-/// Whether a path holds all these, one after the other.
-fn holds(bed: &Bed, path: &Path, points: &[Point]) -> bool {
-    let mut hops = path.hops.iter();
-    points.iter().all(|point| hops.any(|event| is_at(bed, event, *point)))
-}
-
 /// The paths that hold all these points, of one conversation for all of `ways`.
 fn continuous(bed: &Bed, trace: &Trace, ways: &[&[Point]]) {
     let found = trace.conversations.values().any(|conversation| {
@@ -105,34 +84,6 @@ fn continuous(bed: &Bed, trace: &Trace, ways: &[&[Point]]) {
         })
     });
     assert!(found, "no conversation has {ways:#?} among\n{}", told(bed, trace));
-}
-
-/// All paths, for a reader of a failed test.
-fn told(bed: &Bed, trace: &Trace) -> String {
-    let who = |inode: Option<u32>| {
-        let found = bed::WHO.iter().find(|who| Some(bed.inode(who)) == inode);
-        found.map_or_else(|| format!("{inode:?}"), |who| (*who).to_owned())
-    };
-    let line = |event: &Event| {
-        let hop = &event.hop;
-        let step = format!("{:?}", hop.step);
-        let (place, tuple) = (&hop.place, &hop.tuple);
-        format!(
-            "  {} {} {} {} > {} id {} len {}\n",
-            step.get(..60).unwrap_or(&step),
-            who(place.netns),
-            place.device,
-            tuple.source,
-            tuple.destination,
-            hop.id.ip_id,
-            tuple.length
-        )
-    };
-    let path = |path: &Path| {
-        let hops: String = path.hops.iter().map(line).collect();
-        format!("conversation {}\n{hops}", path.conversation)
-    };
-    trace.paths.iter().map(path).collect()
 }
 
 /// One datagram there, one back.

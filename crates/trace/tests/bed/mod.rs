@@ -6,18 +6,31 @@
 //! pod2 10.80.1.3 ─ p2 ┘      10.80.0.1   10.80.0.2
 //! ```
 
+#![allow(dead_code, reason = "each test binary uses its own share")]
+
+pub(crate) mod way;
+
 use std::fs::File;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Who is there, by short names.
 pub(crate) const WHO: [&str; 5] = ["near", "far", "pod1", "pod2", "pod3"];
+
+/// Who is connected with whom, and by which devices.
+const CABLES: [(&str, &str, &str, &str); 4] = [
+    ("near", "up0", "far", "up0"),
+    ("near", "p1", "pod1", "eth0"),
+    ("near", "p2", "pod2", "eth0"),
+    ("far", "q1", "pod3", "eth0"),
+];
 
 /// Addresses of the pods, of a service that leads to `pod3`, of the nodes.
 pub(crate) const POD1: &str = "10.80.1.2";
@@ -43,44 +56,48 @@ impl Bed {
     /// Makes them with everything working. Says why not.
     pub(crate) fn new() -> Result<Self, String> {
         if taproot_testkit::guest_kernel().is_some() {
-            return Err("on an emulated CPU these ten take more than eight minutes".to_owned());
+            return Err("on an emulated CPU these eleven take two minutes".to_owned());
         }
         let bed = Self { run: std::process::id() };
+        // Few processes, each with many lines: an emulated CPU is long at starting one.
+        let made = WHO.map(|who| format!("netns add {}\n", bed.name(who)));
+        batch(&[], &made.concat())?;
         for who in WHO {
-            shell(&format!("ip netns add {}", bed.name(who)))?;
-            bed.run(who, "ip link set lo up; sysctl -qw net.ipv6.conf.all.disable_ipv6=1")?;
+            bed.set(who, "ipv6/conf/all/disable_ipv6", "1")?;
         }
-        bed.cable("near", "up0", "far", "up0")?;
+        let cable = |(who, device, other, peer): (&str, &str, &str, &str)| {
+            let (here, there) = (bed.name(who), bed.name(other));
+            format!("link add {device} netns {here} type veth peer name {peer} netns {there}\n")
+        };
+        batch(&[], &CABLES.map(cable).concat())?;
         for (node, own, other, net, beyond) in [("near", 1, 2, 1, 2), ("far", 2, 1, 2, 1)] {
-            bed.run(node, &format!("ip addr add 10.80.0.{own}/24 dev up0"))?;
-            bed.run(node, "ip link add br0 type bridge; ip link set br0 up")?;
-            bed.run(node, &format!("ip addr add 10.80.{net}.1/24 dev br0"))?;
-            bed.run(node, &format!("ip route add 10.80.{beyond}.0/24 via 10.80.0.{other}"))?;
-            bed.run(node, "sysctl -qw net.ipv4.ip_forward=1")?;
+            let ports = if node == "near" { &["p1", "p2"][..] } else { &["q1"] };
+            let ports = ports.iter().map(|port| format!("link set {port} up master br0\n"));
+            let lines = format!(
+                "link set lo up\nlink set up0 up\naddr add 10.80.0.{own}/24 dev up0\n\
+                 link add br0 type bridge\nlink set br0 up\naddr add 10.80.{net}.1/24 dev br0\n\
+                 route add 10.80.{beyond}.0/24 via 10.80.0.{other}\n"
+            );
+            batch(&["-n", &bed.name(node)], &(lines + &ports.collect::<String>()))?;
+            bed.set(node, "ipv4/ip_forward", "1")?;
             // Where the module is not loaded there is nothing to be switched off.
-            let _ = bed.run(node, "sysctl -qw net.bridge.bridge-nf-call-iptables=0");
+            let _ = bed.set(node, "bridge/bridge-nf-call-iptables", "0");
         }
-        for (node, port, pod, net, host) in [
-            ("near", "p1", "pod1", 1, 2),
-            ("near", "p2", "pod2", 1, 3),
-            ("far", "q1", "pod3", 2, 2),
-        ] {
-            bed.cable(node, port, pod, "eth0")?;
-            bed.run(node, &format!("ip link set {port} master br0"))?;
-            bed.run(pod, &format!("ip addr add 10.80.{net}.{host}/24 dev eth0"))?;
-            bed.run(pod, &format!("ip route add default via 10.80.{net}.1"))?;
+        for (pod, net, host) in [("pod1", 1, 2), ("pod2", 1, 3), ("pod3", 2, 2)] {
+            let lines = format!(
+                "link set lo up\nlink set eth0 up\naddr add 10.80.{net}.{host}/24 dev eth0\n\
+                 route add default via 10.80.{net}.1\n"
+            );
+            batch(&["-n", &bed.name(pod)], &lines)?;
         }
         bed.greet()?;
         Ok(bed)
     }
 
-    fn cable(&self, who: &str, device: &str, other: &str, peer: &str) -> Result<(), String> {
-        let (here, there) = (self.name(who), self.name(other));
-        shell(&format!(
-            "ip link add {device} netns {here} type veth peer name {peer} netns {there}"
-        ))?;
-        self.run(who, &format!("ip link set {device} up"))?;
-        self.run(other, &format!("ip link set {peer} up"))
+    /// Writes a switch below `/proc/sys/net` of somebody's namespace.
+    fn set(&self, who: &str, switch: &str, value: &str) -> Result<(), String> {
+        let file = Path::new("/proc/sys/net").join(switch);
+        self.within(who, || std::fs::write(&file, value)).map_err(|e| format!("{switch}: {e}"))
     }
 
     /// Everybody learns the link addresses that packets will need.
@@ -149,12 +166,24 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        for who in WHO {
-            if let Err(why) = shell(&format!("ip netns del {}", self.name(who))) {
-                eprintln!("{why}");
-            }
+        let gone = WHO.map(|who| format!("netns del {}\n", self.name(who)));
+        if let Err(why) = batch(&["-force"], &gone.concat()) {
+            eprintln!("{why}");
         }
     }
+}
+
+/// Runs lines of `ip`, all in one process.
+fn batch(options: &[&str], lines: &str) -> Result<(), String> {
+    let mut ip = Command::new("ip");
+    ip.args(options).args(["-batch", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut ip = ip.spawn().map_err(|e| format!("ip: {e}"))?;
+    if let Some(mut stdin) = ip.stdin.take() {
+        stdin.write_all(lines.as_bytes()).map_err(|e| format!("ip: {e}"))?;
+    }
+    let output = ip.wait_with_output().map_err(|e| format!("ip: {e}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    output.status.success().then_some(()).ok_or_else(|| format!("{lines}{}", said.trim()))
 }
 
 fn shell(command: &str) -> Result<(), String> {
