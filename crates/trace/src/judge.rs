@@ -201,9 +201,11 @@ fn last_packet(path: &Path) -> usize {
     path.hops.iter().rposition(|event| !is_lookup(event)).unwrap_or(path.hops.len() - 1)
 }
 
-/// TCP frees a segment that it has used with no reason on some ways.
+/// TCP frees a segment that it has used with no reason on some ways, and on older kernels
+/// what is left in the queues of a socket that is closed.
 fn is_usual(drop: &Drop) -> bool {
-    drop.reason.as_str() == "NOT_SPECIFIED" && drop.function.starts_with("tcp_")
+    let of_tcp = drop.function.starts_with("tcp_") || &*drop.function == "sk_stream_kill_queues";
+    drop.reason.as_str() == "NOT_SPECIFIED" && of_tcp
 }
 
 /// A connection request was sent again, and nothing came back.

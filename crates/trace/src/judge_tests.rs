@@ -143,3 +143,17 @@ fn every_json_line_has_a_version_and_a_kind() {
         .collect();
     assert_eq!(kinds, ["path", "verdict", "diff", "summary"]);
 }
+
+#[test]
+fn what_a_closed_socket_leaves_in_its_queue_was_not_lost() {
+    let ended = |reason: &str, function: &str| {
+        let Step::Dropped(drop) = dropped(reason) else { unreachable!("made above") };
+        let step = Step::Dropped(Drop { function: function.into(), ..drop });
+        let (_, verdicts) =
+            verdicts(vec![sent(10), hop(20, Step::Received, B, "eth0"), hop(30, step, B, "")]);
+        verdicts[0].outcome
+    };
+    assert_eq!(ended("NOT_SPECIFIED", "sk_stream_kill_queues"), Outcome::Passed);
+    assert_eq!(ended("NOT_SPECIFIED", "ip_error"), Outcome::Dropped);
+    assert_eq!(ended("NO_SOCKET", "tcp_v4_rcv"), Outcome::Dropped);
+}

@@ -7,9 +7,10 @@
 //! ```
 
 use std::fs::File;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto};
@@ -20,6 +21,21 @@ const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Who is in the bed, by short names.
 pub(crate) const WHO: [&str; 4] = ["client", "node", "pod1", "pod2"];
+
+/// Who is connected with the node: by which port there, with what address and router.
+const CABLES: [(&str, &str, &str, &str); 3] = [
+    ("client", "c0", "10.1.0.2/24", "10.1.0.1"),
+    ("pod1", "p1", "10.2.0.2/24", "10.2.0.1"),
+    ("pod2", "p2", "10.2.0.3/24", "10.2.0.1"),
+];
+
+/// What would drop packets or send some of its own.
+const QUIET: [(&str, &str); 4] = [
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
+    ("ipv6/conf/all/disable_ipv6", "1"),
+    ("ipv6/conf/default/disable_ipv6", "1"),
+];
 
 /// The namespaces; removed at the end.
 pub(crate) struct Bed {
@@ -39,28 +55,46 @@ impl Bed {
     /// Makes the bed with everything working.
     pub(crate) fn make() -> Self {
         let bed = Self { run: std::process::id() };
+        // Few processes, each with many lines: an emulated CPU is long at starting one.
+        let made = WHO.map(|who| format!("netns add {}\n", bed.name(who)));
+        batch(&[], &made.concat());
         for who in WHO {
-            shell(&format!("ip netns add {}", bed.name(who)));
-            bed.run(who, "ip link set lo up; sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
+            for (switch, value) in QUIET {
+                bed.set(who, switch, value);
+            }
         }
-        bed.cable("client", "c0", "10.1.0.2/24", "10.1.0.1");
-        bed.run("node", "ip link add br0 type bridge; ip link set br0 up; ip addr add 10.1.0.1/24 dev c0; ip addr add 10.2.0.1/24 dev br0");
-        bed.cable("pod1", "p1", "10.2.0.2/24", "10.2.0.1");
-        bed.cable("pod2", "p2", "10.2.0.3/24", "10.2.0.1");
-        bed.run("node", "ip link set p1 master br0; ip link set p2 master br0");
-        bed.run("node", "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.neigh.br0.retrans_time_ms=50; sysctl -qw net.bridge.bridge-nf-call-iptables=0 || true");
+        let node = bed.name("node");
+        let cable = |(who, port, ..): (&str, &str, &str, &str)| {
+            let own = bed.name(who);
+            format!("link add {port} netns {node} type veth peer name eth0 netns {own}\n")
+        };
+        batch(&[], &CABLES.map(cable).concat());
+        let ports = CABLES.map(|(_, port, ..)| format!("link set {port} up\n")).concat();
+        let lines = "link set lo up\nlink add br0 type bridge\nlink set br0 up\n\
+                     addr add 10.1.0.1/24 dev c0\naddr add 10.2.0.1/24 dev br0\n\
+                     link set p1 master br0\nlink set p2 master br0\n";
+        batch(&["-n", &node], &(ports + lines));
+        for (who, _, address, router) in CABLES {
+            let lines = format!(
+                "link set lo up\nlink set eth0 up\naddr add {address} dev eth0\n\
+                 route add default via {router}\n"
+            );
+            batch(&["-n", &bed.name(who)], &lines);
+        }
+        bed.set("node", "ipv4/ip_forward", "1");
+        bed.set("node", "ipv4/neigh/br0/retrans_time_ms", "50");
+        if Path::new("/proc/sys/net/bridge").exists() {
+            bed.set("node", "bridge/bridge-nf-call-iptables", "0");
+        }
         // The client and the node know each other's link addresses.
         bed.send("client", "10.1.0.2:0", "10.1.0.1:9", 1, 1);
         bed
     }
 
-    /// Lays a cable from somebody's `eth0` to the node.
-    fn cable(&self, who: &str, port: &str, address: &str, router: &str) {
-        let (own, node) = (self.name(who), self.name("node"));
-        shell(&format!("ip link add {port} netns {node} type veth peer name eth0 netns {own}"));
-        self.run("node", &format!("ip link set {port} up"));
-        self.run(who, &format!("ip addr add {address} dev eth0; ip link set eth0 up"));
-        self.run(who, &format!("ip route add default via {router}"));
+    /// Writes a switch below `/proc/sys/net` of somebody's namespace.
+    fn set(&self, who: &str, switch: &str, value: &str) {
+        let file = Path::new("/proc/sys/net").join(switch);
+        self.within(who, || std::fs::write(&file, value)).expect(switch);
     }
 
     fn name(&self, who: &str) -> String {
@@ -138,13 +172,19 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
-        for who in WHO {
-            shell(&format!("ip netns del {}", self.name(who)));
-        }
+        batch(&["-force"], &WHO.map(|who| format!("netns del {}\n", self.name(who))).concat());
     }
 }
 
-fn shell(command: &str) {
-    let status = Command::new("sh").args(["-c", command]).status();
-    assert!(status.is_ok_and(|status| status.success()), "{command}");
+/// Runs lines of `ip`, all in one process.
+fn batch(options: &[&str], lines: &str) {
+    let mut ip = Command::new("ip");
+    ip.args(options).args(["-batch", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut ip = ip.spawn().expect("ip runs");
+    let mut stdin = ip.stdin.take().expect("it was asked for");
+    stdin.write_all(lines.as_bytes()).expect("ip reads");
+    drop(stdin);
+    let output = ip.wait_with_output().expect("ip ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{lines}{said}");
 }

@@ -53,7 +53,8 @@ fn judged(fault: &Fault, tracer: &mut Tracer) -> Result<Points, taproot_probes::
         bed.run(who, commands);
     }
     let states = || -> Vec<NetState> { WHO.iter().map(|who| bed.state(who)).collect() };
-    let before = states();
+    // Only where the packet is lost do counters before it tell anything.
+    let before = [bed.state(fault.at.0)];
     tracer.poll()?;
     let held = (fault.traffic)(&bed);
     std::thread::sleep(Duration::from_millis(50));
