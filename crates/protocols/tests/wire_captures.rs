@@ -264,9 +264,8 @@ fn content_tells_the_protocol() {
         ("deepflow/http", &["Http1", "Http2"]),
         ("zeek/http", &["Http1", "Tls"]),
         ("zeek/websocket", &["Http1", "WebSocket"]),
-        // On the port of another, or made by a fuzzer.
+        // On the port of another.
         ("zeek/postgresql/http-on-port-5432.pcap", &["Http1"]),
-        ("zeek/redis/oss-fuzz-473580107.pcap", &["Kafka"]),
         // Protocols that have no parser.
         ("deepflow/brpc", &[]),
         ("deepflow/pulsar", &[]),

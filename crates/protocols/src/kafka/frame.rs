@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::apis::{self, MOST_API, MOST_VERSION};
+use super::apis::{self, MOST_API, MOST_VERSION, PRODUCE};
 use crate::exchange::Timed;
 use crate::exchange::cut::{Cutter, Layout};
 use crate::exchange::read::{Reader, name};
@@ -11,6 +11,12 @@ use crate::stream::View;
 
 /// Longest message taken for one, in bytes; the server's default is 100 MB.
 const LONGEST: u32 = 1 << 28;
+/// Longest request by which Kafka is recognised if it does not carry records, as only Produce
+/// does, in bytes.
+const LONGEST_WITHOUT_RECORDS: u32 = 1 << 20;
+/// Longest request of a client without a name by which Kafka is recognised: it begins with
+/// what versions and topics there are.
+const LONGEST_NAMELESS: usize = 1024;
 /// Bytes of a message that are read: the header and the first topic.
 const WANTED: usize = 1024;
 /// Bytes of a response that are read: up to the first error.
@@ -101,30 +107,48 @@ fn body(api: i16, version: i16, mut reader: Reader<'_>) -> apis::Body<'_> {
     }
 }
 
+/// Whether a message may begin so, as far as its numbers are there.
+fn begins(mut reader: Reader<'_>) -> bool {
+    let longest = |api| if api == PRODUCE { LONGEST } else { LONGEST_WITHOUT_RECORDS };
+    let Some(length) = reader.u32() else {
+        return reader.0.first().is_none_or(|first| *first <= 0x10);
+    };
+    (10..=LONGEST).contains(&length)
+        && reader.i16().is_none_or(|api| (0..=MOST_API).contains(&api) && length <= longest(api))
+        && reader.i16().is_none_or(|version| (0..=MOST_VERSION).contains(&version))
+        && reader.i32().is_none_or(|number| number >= 0)
+}
+
+/// Judges a message of `size` bytes whose client has no name. So few small numbers are found in
+/// anything: the message has to be there, and whatever follows has to begin like one.
+fn nameless(bytes: &[u8], size: usize) -> Recognition {
+    // So many zeros are found in many a frame of HTTP/2.
+    if size > LONGEST_NAMELESS || bytes[4..8] == [0; 4] {
+        return Recognition::No;
+    }
+    match bytes.get(size..) {
+        None => Recognition::Short,
+        Some(next) if begins(Reader(next)) => Recognition::Yes(Side::Client),
+        Some(_) => Recognition::No,
+    }
+}
+
 /// Judges bytes that begin a piece: a request with a plausible header.
 pub(super) fn recognise(bytes: &[u8]) -> Recognition {
     let mut reader = Reader(bytes);
-    let Some(length) = reader.u32() else {
-        let fits = bytes.first().is_none_or(|first| *first <= 0x10);
-        return if fits { Recognition::Short } else { Recognition::No };
-    };
-    let fits = (10..=LONGEST).contains(&length)
-        && reader.i16().is_none_or(|api| (0..=MOST_API).contains(&api))
-        && reader.i16().is_none_or(|version| (0..=MOST_VERSION).contains(&version))
-        && reader.i32().is_none_or(|number| number >= 0);
-    if !fits {
+    if !begins(Reader(bytes)) {
         return Recognition::No;
     }
     // A number that is there in part was not taken by the reader.
-    let client = reader.i16().filter(|_| bytes.len() >= 14);
-    let Some(client) = client else { return Recognition::Short };
+    let length = reader.u32();
+    let client = reader.take(8).and_then(|_| reader.i16());
+    let (Some(length), Some(client)) = (length, client) else { return Recognition::Short };
     let size = usize::try_from(client).unwrap_or(0);
     if client < -1 || size as u64 + 10 > u64::from(length) || size > 255 {
         return Recognition::No;
     }
-    // So many zeros are found in anything (a frame of HTTP/2, say).
-    if client == 0 && bytes[4..8] == [0; 4] {
-        return Recognition::No;
+    if size == 0 {
+        return nameless(bytes, length as usize + 4);
     }
     let shown = &reader.0[..size.min(reader.0.len())];
     if !shown.iter().all(u8::is_ascii_graphic) {

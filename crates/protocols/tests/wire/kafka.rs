@@ -82,9 +82,17 @@ fn a_gap_costs_the_calls_in_it() {
 fn recognises_by_content() {
     recognised::<Kafka>(Client, &produce(1, 1));
     recognised::<Kafka>(Client, &request(18, 3, 1, b"\0\x05rdka\x022\0"));
-    for bytes in
-        [&b"GET / HTTP/1.1\r\n"[..], b"\0\0\0\x20\0\0\0\x99\0\0\0\0\0\0", b"\x16\x03\x01\x02\0\x01"]
-    {
+    let nameless = sized(&[&[0, 3, 0, 1], &[0, 0, 0, 9], b"\xff\xff", &[0; 4]]);
+    recognised::<Kafka>(Client, &nameless);
+    recognised::<Kafka>(Client, &[&nameless[..], &produce(1, 1)].concat());
+    let followed_by_others = [&nameless[..], b"\xe5\xe5\xe5\xe5"].concat();
+    for bytes in [
+        &b"GET / HTTP/1.1\r\n"[..],
+        b"\0\0\0\x20\0\0\0\x99\0\0\0\0\0\0",
+        b"\x16\x03\x01\x02\0\x01",
+        b"\x08\0\0\0\0\x27\0\0\0\0\0\x14\0\0\0\0",
+        &followed_by_others,
+    ] {
         refused::<Kafka>(bytes);
     }
 }
