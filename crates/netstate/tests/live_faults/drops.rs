@@ -93,10 +93,9 @@ fn parse(trace: &str) -> Vec<Seen> {
             seen.push(Seen { reason, stack: named.then_some(function).into_iter().collect() });
         } else if let (Some(function), Some(last)) =
             (line.trim().strip_prefix("=> "), seen.last_mut())
+            && (!last.stack.is_empty() || !OF_THE_EVENT.iter().any(|f| function.starts_with(f)))
         {
-            if !last.stack.is_empty() || !OF_THE_EVENT.iter().any(|f| function.starts_with(f)) {
-                last.stack.push(function.to_owned());
-            }
+            last.stack.push(function.to_owned());
         }
     }
     seen
