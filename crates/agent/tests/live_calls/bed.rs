@@ -54,6 +54,11 @@ pub(crate) fn read_whole(load: impl Fn(Bed) -> Result<(), Unread>) -> Result<(),
 pub(crate) struct Counted(Vec<Requests>);
 
 impl Counted {
+    /// Adds what came later.
+    pub(crate) fn add(&mut self, later: Self) {
+        self.0.extend(later.0);
+    }
+
     /// Those of one protocol that one end saw.
     pub(crate) fn of(&self, protocol: Protocol, role: Role) -> impl Iterator<Item = &Requests> {
         self.0.iter().filter(move |r| r.protocol == protocol && r.edge.role == role)
