@@ -247,7 +247,7 @@ fn kinds(path: &Path) -> BTreeSet<String> {
 #[test]
 fn content_tells_the_protocol() {
     let Some(root) = data() else { skip!("{NO_DATA}") };
-    let expected: [(&str, &[&str]); 22] = [
+    let expected: [(&str, &[&str]); 21] = [
         ("zeek/dns", &["Dns"]),
         ("deepflow/dns", &["Dns"]),
         ("zeek/mysql", &["Mysql", "Tls"]),
