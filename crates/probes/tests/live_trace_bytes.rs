@@ -6,7 +6,9 @@ use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use taproot_model::Step;
-use taproot_probes::trace::{Compare, Event, Field, Layer, Options, Test, Tracer};
+use taproot_probes::trace::{
+    Calculation, Compare, Event, Field, Layer, Operand, Operation, Operator, Options, Test, Tracer,
+};
 use taproot_testkit::{need_commands, need_root, skip};
 use veth::{A, B, Netns, Pair};
 
@@ -108,6 +110,72 @@ fn live_a_packet_that_ends_before_does_not_match() {
     assert!(is_seen_on_its_way(&pair, &inside), "{inside:#?}");
     let outside = seen(&pair, vec![port, either(12)], 5331, &[b"ABCDE"]);
     assert!(outside.is_empty(), "{outside:#?}");
+}
+
+/// A number of these operations: what is done to which register, with what.
+fn calculated(operations: &[(Operator, u8, Operand, u8)]) -> Field {
+    let of = |&(operator, to, by, size): &_| Operation { operator, to, by, size };
+    let operations: Vec<_> = operations.iter().map(of).collect();
+    Field::Calculated(Calculation::of(&operations).expect("short"))
+}
+
+#[test]
+fn live_numbers_are_calculated() {
+    use Operand::{Register, Value};
+    use Operator::{
+        Add, And, Divide, Equal, Greater, Length, Modulo, Multiply, Network, Or, Set, ShiftLeft,
+        ShiftRight, Subtract, Transport, Xor,
+    };
+    need_root!();
+    need_commands!("ip", "sysctl");
+    let pair = or_skip!(Pair::new());
+    // The four bytes that lie five before the datagram's end.
+    let from_the_end = calculated(&[
+        (Transport, 0, Value(4), 2),
+        (Subtract, 0, Value(5), 0),
+        (Transport, 0, Register(0), 4),
+    ]);
+    // The same length, reckoned from two headers: (total - 4 * words) and UDP's own.
+    let lengths = calculated(&[
+        (Network, 0, Value(2), 2),
+        (Network, 1, Value(0), 1),
+        (And, 1, Value(0xf), 0),
+        (ShiftLeft, 1, Value(2), 0),
+        (Subtract, 0, Register(1), 0),
+        (Transport, 1, Value(4), 2),
+        (Equal, 0, Register(1), 0),
+    ]);
+    // Every other operator, on the length of the packet: 33.
+    let others = calculated(&[
+        (Length, 0, Value(0), 0),
+        (Multiply, 0, Value(5), 0),
+        (Divide, 0, Value(4), 0),
+        (Modulo, 0, Value(16), 0),
+        (Xor, 0, Value(0xff), 0),
+        (Or, 0, Value(0x100), 0),
+        (ShiftRight, 0, Value(4), 0),
+        (Set, 3, Value(0x1e), 0),
+        (Add, 3, Value(0), 0),
+        (Greater, 0, Register(3), 0),
+    ]);
+    let port = (bytes(Layer::Transport, 2, 2), 5334);
+    let begins = u32::from_be_bytes(*b"ABCD");
+    let tests = all(&[port, (from_the_end, begins), (lengths, 1), (others, 1)]);
+    let events = seen(&pair, tests, 5334, &[b"ABCDE", b"XBCDE", b"ABCDEF"]);
+    assert!(is_seen_on_its_way(&pair, &events), "{events:#?}");
+    let ids: std::collections::BTreeSet<_> = events.iter().map(|e| e.hop.id.ip_id).collect();
+    assert_eq!(ids.len(), 1, "the first datagram alone: {events:#?}");
+    // Divided by what is 0 for the packet it does not match, whatever the rest says.
+    let divided = calculated(&[
+        (Transport, 0, Value(4), 2),
+        (Subtract, 0, Value(13), 0),
+        (Set, 1, Value(7), 0),
+        (Divide, 1, Register(0), 0),
+    ]);
+    let port = Test { yes: 1, ..all(&[port])[0] };
+    let either = Test { field: divided, yes: Test::ACCEPT, no: Test::ACCEPT, ..port };
+    let events = seen(&pair, vec![port, either], 5334, &[b"ABCDE"]);
+    assert!(events.is_empty(), "{events:#?}");
 }
 
 #[test]

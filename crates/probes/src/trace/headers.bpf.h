@@ -135,27 +135,32 @@ static __always_inline void read_rest(struct headers *h, const u8 *ip)
 		read_flags(h, ip);
 }
 
-static __always_inline bool read_v6(struct headers *h, const u8 *ip)
+/*
+ * Fills in what the headers at this address say; 0 where they are no IP. Global for the
+ * sake of the stack: what it reads is not kept beside what its caller has read.
+ */
+__noinline int read_headers(struct headers *h, u64 address, u32 protocol)
 {
-	struct start_v6 start;
+	const u8 *ip = (const u8 *)address;
+	union {
+		union start v4;
+		struct start_v6 v6;
+	} start;
 
-	if (bpf_probe_read_kernel(&start, sizeof(start), ip) || !fill_v6(h, &start))
-		return false;
+	if (!h)
+		return 0;
+	if (protocol == bpf_htons(ETH_P_IPV6)) {
+		if (bpf_probe_read_kernel(&start.v6, sizeof(start.v6), ip) ||
+		    !fill_v6(h, &start.v6))
+			return 0;
+	} else if (protocol == bpf_htons(ETH_P_IP)) {
+		if (!read_start(&start.v4, ip) || !fill_v4(h, &start.v4))
+			return 0;
+	} else {
+		return 0;
+	}
 	read_rest(h, ip);
-	return true;
-}
-
-/* Fills in what the headers say. False where they are no IP. */
-static __always_inline bool read_headers(struct headers *h, const u8 *ip, u16 protocol)
-{
-	union start start;
-
-	if (protocol == bpf_htons(ETH_P_IPV6))
-		return read_v6(h, ip);
-	if (protocol != bpf_htons(ETH_P_IP) || !read_start(&start, ip) || !fill_v4(h, &start))
-		return false;
-	read_rest(h, ip);
-	return true;
+	return 1;
 }
 
 static __always_inline bool is_vxlan(u32 port)

@@ -10,15 +10,20 @@ const volatile bool asks_link = false;
 const volatile bool asks_bytes = false;
 
 /*
- * Makes a number of an address, which functions that the verifier looks at once take: no
+ * A number of an address, which functions that the verifier looks at once take: no
  * pointer to as much memory as there is. What a helper has copied, if only onto itself, the
  * verifier does not know any more.
  */
+static __always_inline u64 as_number(const u8 *address)
+{
+	bpf_probe_read_kernel(&address, sizeof(address), &address);
+	return (u64)address;
+}
+
+/* The same for the filter, where it asks for bytes. */
 static __always_inline u64 number_of(const u8 *address)
 {
-	if (asks_bytes)
-		bpf_probe_read_kernel(&address, sizeof(address), &address);
-	return asks_bytes ? (u64)address : 0;
+	return asks_bytes ? as_number(address) : 0;
 }
 
 /*

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod attach;
+mod calculation;
 mod call;
 mod event;
 mod hooks;
@@ -23,6 +24,7 @@ use libbpf_rs::{MapCore, MapFlags, RingBuffer, RingBufferBuilder};
 use serde::{Deserialize, Serialize};
 use taproot_model::Timestamp;
 
+pub use calculation::{Calculation, Operand, Operation, Operator};
 pub use event::Event;
 pub use hooks::{FUNCTIONS, HOOKS, Tier, TraceHook, probe};
 pub use owner::{Leg, Owner};
@@ -43,6 +45,8 @@ mod skeleton {
 
 /// Tests that a filter may have at most.
 pub const MAX_TESTS: usize = 64;
+/// Operations that they may calculate with, those of equal calculations counted once.
+pub const MAX_OPERATIONS: usize = 64;
 
 /// How the tracer runs.
 #[derive(Clone, Debug)]
@@ -284,6 +288,13 @@ fn check(options: &Options) -> Result<()> {
             options.tests.len()
         )));
     }
+    let operations = Calculation::operations_of(&options.tests);
+    if operations > MAX_OPERATIONS {
+        return Err(Error::Invalid(format!(
+            "the filter calculates with {operations} operations, and {MAX_OPERATIONS} are \
+             possible: make it shorter"
+        )));
+    }
     Ok(())
 }
 
@@ -303,8 +314,12 @@ fn configure(
 ) -> Result<()> {
     if let Some(data) = open.maps.rodata_data.as_deref_mut() {
         let asks = raw::Asks::of(&options.tests);
+        let mut operations = Vec::new();
         for (slot, test) in data.tests.iter_mut().zip(&options.tests) {
-            *slot = test.to_raw();
+            *slot = test.to_raw(&mut operations);
+        }
+        for (slot, operation) in data.operations.iter_mut().zip(operations) {
+            *slot = operation;
         }
         data.tests_used = options.tests.len() as u32;
         data.budget = options.budget;

@@ -120,7 +120,7 @@ static __always_inline bool matches(struct look_at *it, u16 protocol)
 	}
 	if (how == NOT_MATCHED && it->inner_ip) {
 		__builtin_memset(&it->inner, 0, sizeof(it->inner));
-		if (!read_headers(&it->inner, it->inner_ip, protocol))
+		if (!read_headers(&it->inner, as_number(it->inner_ip), protocol))
 			return false;
 		fill_meta(it, &it->inner);
 		it->inner.framed = is_inner_framed(&it->h);
@@ -173,7 +173,7 @@ static __always_inline bool v6_wanted(struct look_at *it)
 	if (cpu && it->where == AT_ARRIVAL)
 		cpu->current.time = 0;
 	__builtin_memset(&it->h, 0, sizeof(it->h));
-	if (!read_v6(&it->h, it->ip))
+	if (!read_headers(&it->h, as_number(it->ip), it->skb->protocol))
 		return false;
 	it->inner_ip = inside(&it->h, it->ip, &protocol);
 	return matches(it, protocol);

@@ -1,8 +1,9 @@
 //! The kernel's records (`trace.h`) as Rust types.
 
+use super::calculation::Calculation;
 use super::skeleton::types::{
     trace_call, trace_call_event, trace_counts, trace_drop_event, trace_event, trace_leg,
-    trace_owner, trace_test, trace_tuple,
+    trace_operation, trace_owner, trace_test, trace_tuple,
 };
 use crate::Pod;
 
@@ -129,6 +130,8 @@ pub enum Field {
         /// Its bytes: 1, 2 or 4.
         size: u8,
     },
+    /// A number that is calculated from such numbers.
+    Calculated(Calculation),
 }
 
 /// A header of a packet.
@@ -143,7 +146,7 @@ pub enum Layer {
 }
 
 impl Field {
-    /// Fields altogether (`TRACE_FIELDS`), [`Field::Bytes`] not among them.
+    /// Fields altogether (`TRACE_FIELDS`), without what is read or calculated on request.
     pub const COUNT: usize = 23;
     /// Of [`Field::Vlan`]: there is a tag.
     pub const TAGGED: u32 = 0x1_0000;
@@ -168,6 +171,16 @@ impl Field {
             Self::Reason => 21,
             Self::Vlan => 22,
             Self::Bytes { layer, .. } => Self::COUNT as u8 + layer as u8,
+            Self::Calculated(_) => Self::COUNT as u8 + 3,
+        }
+    }
+
+    /// Whether it takes bytes of this header.
+    fn reads(self, layer: Layer) -> bool {
+        match self {
+            Self::Bytes { layer: of, .. } => of == layer,
+            Self::Calculated(calculation) => calculation.reads(layer),
+            _ => false,
         }
     }
 }
@@ -198,8 +211,8 @@ impl Asks {
             any(|f| matches!(f, Field::Netns | Field::Ifindex | Field::Mark | Field::Reason));
         let flags = any(|f| f == Field::TcpFlags);
         let owner = any(|f| f == Field::Owned);
-        let bytes = any(|f| matches!(f, Field::Bytes { .. }));
-        let link = any(|f| matches!(f, Field::Vlan | Field::Bytes { layer: Layer::Link, .. }));
+        let bytes = any(|f| matches!(f, Field::Bytes { .. } | Field::Calculated(_)));
+        let link = any(|f| f == Field::Vlan || f.reads(Layer::Link));
         let varying = place || flags || owner || link || bytes || any(|f| f == Field::Ttl);
         Self { place, flags, owner, link, bytes, lasting: !varying }
     }
@@ -253,9 +266,11 @@ impl Test {
         }
     }
 
-    pub(super) fn to_raw(self) -> trace_test {
+    /// For the kernel; its operations are entered into the table of all.
+    pub(super) fn to_raw(self, operations: &mut Vec<trace_operation>) -> trace_test {
         let (offset, size) = match self.field {
             Field::Bytes { offset, size, .. } => (offset, u16::from(size)),
+            Field::Calculated(calculation) => calculation.enter(operations),
             _ => (0, 0),
         };
         trace_test {

@@ -59,6 +59,7 @@ enum trace_field {
 	TRACE_BYTES_LINK = TRACE_FIELDS,
 	TRACE_BYTES_NETWORK,
 	TRACE_BYTES_TRANSPORT,
+	TRACE_CALCULATED, /* a number that operations make of such bytes */
 };
 
 #define TRACE_VLAN_TAGGED 0x10000
@@ -74,6 +75,42 @@ enum trace_compare {
 #define TRACE_ACCEPT 254
 #define TRACE_REJECT 255
 #define TRACE_MAX_TESTS 64
+
+#define TRACE_MAX_OPERATIONS 64
+#define TRACE_REGISTERS 4
+
+/* What an operation does with its register and its operand; numbers have 32 bits, no sign. */
+enum trace_operator {
+	TRACE_OP_SET,
+	TRACE_OP_ADD,
+	TRACE_OP_SUBTRACT,
+	TRACE_OP_MULTIPLY,
+	TRACE_OP_DIVIDE, /* by zero: the packet does not match */
+	TRACE_OP_MODULO,
+	TRACE_OP_AND,
+	TRACE_OP_OR,
+	TRACE_OP_XOR,
+	TRACE_OP_SHIFT_LEFT, /* by 32 or more: 0 */
+	TRACE_OP_SHIFT_RIGHT,
+	TRACE_OP_EQUAL, /* these: 1 or 0 */
+	TRACE_OP_GREATER,
+	TRACE_OP_AT_LEAST,
+	TRACE_OP_LENGTH, /* of the IP packet */
+	TRACE_OP_LINK,	 /* bytes, the operand being their offset */
+	TRACE_OP_NETWORK,
+	TRACE_OP_TRANSPORT,
+};
+
+/* One step of a calculation, whose result is in the first register. */
+struct trace_operation {
+	__u32 value;   /* the operand, where it is TRACE_VALUE */
+	__u8 operator; /* enum trace_operator */
+	__u8 to;       /* register */
+	__u8 from;     /* register, or TRACE_VALUE: the operand */
+	__u8 size;     /* of bytes: 1, 2 or 4 */
+};
+
+#define TRACE_VALUE 255
 
 /* Whose sockets a filter asks for. */
 enum trace_owner_kind {
@@ -102,8 +139,8 @@ struct trace_test {
 	__u8 compare; /* enum trace_compare */
 	__u8 yes;
 	__u8 no;
-	__u16 offset; /* of bytes */
-	__u16 size;   /* of bytes: 1, 2 or 4 */
+	__u16 offset; /* of bytes; of a calculation: its first operation */
+	__u16 size;   /* of bytes: 1, 2 or 4; of a calculation: its operations */
 };
 
 /* Addresses in network order, IPv4 in the first word. */

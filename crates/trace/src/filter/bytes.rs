@@ -1,12 +1,19 @@
-//! Comparisons of numbers in a packet's headers: `ip[6:2] & 0x1fff != 0`.
+//! Numbers in a packet's headers and what is calculated from them:
+//! `ip[6:2] & 0x1fff != 0`, `tcp[((tcp[12] & 0xf0) >> 2):4] = 0x47455420`.
 
-use taproot_probes::trace::{Compare, Field, Layer};
+use taproot_probes::trace::{Layer, Operator};
 
-use super::parse::{Parser, Protocol, of_protocol};
+use super::calculate::{self, Number};
+use super::parse::{DEPTH, PROTOCOLS, Parser};
 use super::{Expr, FilterError};
 
-/// Values by name: TCP's flags, types of ICMP for IPv4 and IPv6.
-const NAMES: [(&str, u32); 30] = [
+/// Numbers by name: TCP's flags, types of ICMP for IPv4 and IPv6, offsets.
+const NAMES: [(&str, u32); 35] = [
+    ("tcpflags", 13),
+    ("icmptype", 0),
+    ("icmpcode", 1),
+    ("icmp6type", 0),
+    ("icmp6code", 1),
     ("tcp-fin", 1),
     ("tcp-syn", 2),
     ("tcp-rst", 4),
@@ -39,93 +46,123 @@ const NAMES: [(&str, u32); 30] = [
     ("icmp6-neighborsolicit", 135),
 ];
 
-/// Offsets by name.
-const OFFSETS: [(&str, u16); 5] =
-    [("tcpflags", 13), ("icmptype", 0), ("icmpcode", 1), ("icmp6type", 0), ("icmp6code", 1)];
+/// Signs between two numbers, and how tightly they bind.
+const OPERATORS: [(&str, u8, Operator); 10] = [
+    ("|", 1, Operator::Or),
+    ("^", 2, Operator::Xor),
+    ("&", 3, Operator::And),
+    ("<<", 4, Operator::ShiftLeft),
+    (">>", 4, Operator::ShiftRight),
+    ("+", 5, Operator::Add),
+    ("-", 5, Operator::Subtract),
+    ("*", 6, Operator::Multiply),
+    ("/", 6, Operator::Divide),
+    ("%", 6, Operator::Modulo),
+];
+
+const COMPARISONS: [&str; 7] = ["=", "==", "!=", ">", ">=", "<", "<="];
 
 impl Parser {
-    /// `PROTOCOL [ OFFSET : SIZE ] & MASK COMPARISON`, after the first bracket.
-    pub(super) fn bytes_of(&mut self, of: Protocol) -> Result<Expr, FilterError> {
-        let layer = if of.number.is_some() { Layer::Transport } else { Layer::Network };
-        let (offset, size) = self.place(of.name)?;
-        let field = match (of.name, offset, size) {
-            // These are asked for without another look at the packet.
-            ("tcp", 13, 1) => Field::TcpFlags,
-            ("ip", 8, 1) | ("ip6", 7, 1) => Field::Ttl,
-            _ => Field::Bytes { layer, offset, size },
-        };
-        let comparison = self.masked(field)?;
-        let is_first = (field == Field::TcpFlags).then(|| Expr::is(Field::Ports, 1));
-        let base = of_protocol(of.family, of.number);
-        Ok(Expr::All([Some(base), is_first, Some(comparison)].into_iter().flatten().collect()))
-    }
-
-    /// The same of a frame's header.
-    pub(super) fn bytes_of_frame(&mut self) -> Result<Expr, FilterError> {
-        let (offset, size) = self.place("ether")?;
-        self.masked(Field::Bytes { layer: Layer::Link, offset, size })
-    }
-
-    /// `OFFSET : SIZE ]`.
-    fn place(&mut self, of: &str) -> Result<(u16, u8), FilterError> {
-        let text = self.peek().unwrap_or_default().to_owned();
-        let (offset, size) = text.split_once(':').unwrap_or((&text, "1"));
-        let named = || OFFSETS.iter().find(|(name, _)| *name == offset).map(|(_, at)| *at);
-        let Some(offset) = offset.parse().ok().or_else(named) else {
-            return Err(self.wrong(
-                format!("`{of}[{text}]` cannot be asked for"),
-                "write the offset as a number without calculations, as in `ip[6:2]`",
-            ));
-        };
-        let Some(size) = size.parse().ok().filter(|size| [1, 2, 4].contains(size)) else {
-            return Err(self.wrong("this size is not possible", "1, 2 and 4 bytes are: `ip[6:2]`"));
-        };
-        self.next += 1;
-        if !self.take(&["]"]) {
-            return Err(self.wrong("a bracket is not closed", "write `]` here"));
+    /// Whether a number begins here, with whatever signs before it. A bare one may stand
+    /// for a port, too (`port 53 or 67`).
+    pub(super) fn is_at_number(&self) -> bool {
+        let word = |at: usize| self.tokens.get(at).map(|token| token.text.as_str());
+        let mut at = self.next;
+        while matches!(word(at), Some("(" | "-")) {
+            at += 1;
         }
-        Ok((offset, size))
+        let next = word(at + 1);
+        let goes_on = next.is_some_and(|sign| {
+            COMPARISONS.contains(&sign) || OPERATORS.iter().any(|(known, ..)| *known == sign)
+        });
+        match word(at) {
+            Some("len") => true,
+            Some(name) if next == Some("[") => header(name).is_some(),
+            Some(text) => number(text).is_some() && (goes_on || at > self.next),
+            None => false,
+        }
     }
 
-    fn masked(&mut self, field: Field) -> Result<Expr, FilterError> {
-        let mask = if self.take(&["&"]) { self.bits()? } else { u32::MAX };
-        self.comparison(field, mask)
-    }
-
-    fn comparison(&mut self, field: Field, mask: u32) -> Result<Expr, FilterError> {
+    /// Two numbers compared.
+    pub(super) fn relation(&mut self) -> Result<Expr, FilterError> {
+        let begin = self.next;
+        let left = self.calculation(0)?;
         let sign = self.peek().unwrap_or_default().to_owned();
-        let known = ["=", "==", "!=", ">", ">=", "<", "<="];
-        if !self.take(&known) {
+        if !self.take(&COMPARISONS) {
             return Err(self.wrong("a comparison is missing", "write `== 0`, `!= 0` or the like"));
         }
-        let value = self.bits()?;
-        let ask = |compare, value| Expr::Ask { field, compare, mask, value };
-        let never = || Expr::Any(Vec::new());
-        // A negation would hold where there is no such header; a comparison does not.
-        Ok(match sign.as_str() {
-            "!=" if value == 0 => {
-                Expr::Ask { field, compare: Compare::AnyBit, mask: u32::MAX, value: mask }
-            }
-            "!=" => ask(Compare::AtLeast, 0).and(Expr::Not(Box::new(ask(Compare::Equal, value)))),
-            ">=" => ask(Compare::AtLeast, value),
-            "<=" => ask(Compare::AtMost, value),
-            ">" => value.checked_add(1).map_or_else(never, |more| ask(Compare::AtLeast, more)),
-            "<" => value.checked_sub(1).map_or_else(never, |less| ask(Compare::AtMost, less)),
-            _ => ask(Compare::Equal, value),
+        let right = self.calculation(0)?;
+        calculate::compare(left, &sign, right).ok_or_else(|| {
+            self.next = begin;
+            self.wrong(
+                "this calculation is too long",
+                "at most 16 steps are possible, and 4 numbers that wait: take it apart with `and`",
+            )
         })
     }
 
-    /// A number, a named one, or several joined with `|`, in parentheses or not.
-    fn bits(&mut self) -> Result<u32, FilterError> {
-        let open = self.take(&["("]);
-        let mut value = self.number()?;
-        while self.take(&["|"]) {
-            value |= self.number()?;
+    /// Numbers joined by operators that bind more tightly than `above`.
+    fn calculation(&mut self, above: u8) -> Result<Number, FilterError> {
+        let mut left = self.operand()?;
+        while let Some(&(_, binds, operator)) =
+            OPERATORS.iter().find(|(sign, ..)| self.peek() == Some(sign))
+            && binds > above
+        {
+            self.next += 1;
+            let right = self.calculation(binds)?;
+            left = Number::of(operator, left, right).ok_or_else(|| {
+                self.wrong("this divides by zero", "no packet could match: take it out")
+            })?;
         }
-        if open && !self.take(&[")"]) {
-            return Err(self.wrong("a parenthesis is not closed", "write `)` here"));
+        Ok(left)
+    }
+
+    fn operand(&mut self) -> Result<Number, FilterError> {
+        self.depth += 1;
+        if self.depth > DEPTH {
+            return Err(self.wrong("too deep", format!("at most {DEPTH} levels are possible")));
         }
-        Ok(value)
+        let number = if self.take(&["-"]) {
+            self.operand()?.negated()
+        } else if self.take(&["("]) {
+            let inner = self.calculation(0)?;
+            if !self.take(&[")"]) {
+                return Err(self.wrong("a parenthesis is not closed", "write `)` here"));
+            }
+            inner
+        } else if self.take(&["len"]) {
+            Number::Length
+        } else {
+            self.known_or_read()?
+        };
+        self.depth -= 1;
+        Ok(number)
+    }
+
+    /// A number as it stands, or bytes of a header: `P [ OFFSET : SIZE ]`.
+    fn known_or_read(&mut self) -> Result<Number, FilterError> {
+        let Some(of) = self.peek().and_then(header) else {
+            return self.number().map(Number::Known);
+        };
+        self.next += 1;
+        if !self.take(&["["]) {
+            return Err(self.wrong("an offset is missing", "write it as in `ip[6:2]`"));
+        }
+        let offset = self.calculation(0)?;
+        let size = if self.take(&[":"]) { self.size()? } else { 1 };
+        if !self.take(&["]"]) {
+            return Err(self.wrong("a bracket is not closed", "write `]` here"));
+        }
+        Ok(Number::Bytes { of, offset: Box::new(offset), size })
+    }
+
+    fn size(&mut self) -> Result<u8, FilterError> {
+        let size = self.peek().and_then(|size| size.parse().ok());
+        let Some(size) = size.filter(|size| [1, 2, 4].contains(size)) else {
+            return Err(self.wrong("this size is not possible", "1, 2 and 4 bytes are: `ip[6:2]`"));
+        };
+        self.next += 1;
+        Ok(size)
     }
 
     pub(super) fn number(&mut self) -> Result<u32, FilterError> {
@@ -137,10 +174,27 @@ impl Parser {
     }
 }
 
+/// A header whose bytes can be asked for, and which packets have it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Header {
+    pub(super) name: &'static str,
+    pub(super) layer: Layer,
+    pub(super) has_it: Expr,
+}
+
+fn header(name: &str) -> Option<Header> {
+    if let Some(name) = ["ether", "link"].into_iter().find(|known| *known == name) {
+        return Some(Header { name, layer: Layer::Link, has_it: Expr::All(Vec::new()) });
+    }
+    let known = PROTOCOLS.iter().find(|known| known.name == name)?;
+    let layer = if known.number.is_some() { Layer::Transport } else { Layer::Network };
+    Some(Header { name: known.name, layer, has_it: known.expr() })
+}
+
 /// A number as it is written, or by its name.
 pub(super) fn number(word: &str) -> Option<u32> {
     let named = NAMES.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
-    named.or_else(|| match word.strip_prefix("0x") {
+    named.or_else(|| match word.strip_prefix("0x").or_else(|| word.strip_prefix("0X")) {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
         None => word.parse().ok(),
     })

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use taproot_probes::trace::{MAX_TESTS, Test};
+use taproot_probes::trace::{Calculation, MAX_OPERATIONS, MAX_TESTS, Test};
 
 use super::{Expr, TooLong};
 
@@ -39,7 +39,7 @@ pub(super) fn tests(expr: &Expr) -> Result<Vec<Test>, TooLong> {
         Target::Made(entry) => entry + 1,
     };
     if count > MAX_TESTS {
-        return Err(TooLong(count));
+        return Err(TooLong::Tests(count));
     }
     let number = |target| match target {
         Target::Accept => Test::ACCEPT,
@@ -48,7 +48,11 @@ pub(super) fn tests(expr: &Expr) -> Result<Vec<Test>, TooLong> {
     };
     let finish =
         |draft: &Draft| Test { yes: number(draft.yes), no: number(draft.no), ..draft.test };
-    Ok(maker.made[..count].iter().rev().map(finish).collect())
+    let tests: Vec<Test> = maker.made[..count].iter().rev().map(finish).collect();
+    match Calculation::operations_of(&tests) {
+        operations if operations > MAX_OPERATIONS => Err(TooLong::Operations(operations)),
+        _ => Ok(tests),
+    }
 }
 
 /// Whether no packet can pass, whatever it holds.

@@ -19,7 +19,7 @@ const OTHERS: [&str; 16] = [
 ];
 
 /// Words of pcap-filter that are not known here, and what to do instead.
-const UNKNOWN: [(&str, &str); 13] = [
+const UNKNOWN: [(&str, &str); 12] = [
     ("gateway", "ask for the gateway's address: `ether host MAC`"),
     ("inbound", "ask for the device with --interface"),
     ("outbound", "ask for the device with --interface"),
@@ -28,7 +28,6 @@ const UNKNOWN: [(&str, &str); 13] = [
     ("vxlan", "leave it out: what a tunnel carries is asked, too"),
     ("geneve", "leave it out: what a tunnel carries is asked, too"),
     ("protochain", "ask for `proto N`, the protocol right after the IP header"),
-    ("len", "ask with `less N` or `greater N`"),
     ("wlan", "ask for `ether host MAC`: frames look like Ethernet's here"),
     ("fddi", "ask for `ether host MAC`: frames look like Ethernet's here"),
     ("tr", "ask for `ether host MAC`: frames look like Ethernet's here"),
@@ -81,9 +80,6 @@ impl Parser {
 
     /// What follows `ether`.
     fn ether(&mut self) -> Result<Expr, FilterError> {
-        if self.take(&["["]) {
-            return self.bytes_of_frame();
-        }
         if self.take(&["broadcast"]) {
             return Ok(address(EVERYBODY, Side::Destination));
         }

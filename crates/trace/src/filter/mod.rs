@@ -3,20 +3,25 @@
 //! The subset: `host`, `net`, `port`, `portrange` with `src` and `dst`; `ip`, `ip6`,
 //! `tcp`, `udp`, `sctp`, `icmp`, `icmp6` and other protocols by name, `proto N`; `less N`,
 //! `greater N`; `ether host`, `ether proto`, `vlan`, `broadcast`, `multicast`; numbers in
-//! headers (`tcp[tcpflags] & tcp-syn != 0`, `ip[6:2] & 0x1fff == 0`, `ether[0] & 1 != 0`);
-//! `and`, `or`, `not`, parentheses, and the short forms (`host a or b`). Beyond pcap there
-//! are `netns INODE`, `ifindex N`, `mark N`, `reason N` (of a drop). Names of hosts are not
-//! looked up, and nothing is calculated.
+//! headers and what is calculated from them (`tcp[tcpflags] & tcp-syn != 0`,
+//! `ip[2:2] - ((ip[0] & 0xf) << 2) > 20`); `and`, `or`, `not`, parentheses, and the short
+//! forms (`host a or b`). Beyond pcap there are `netns INODE`, `ifindex N`, `mark N`,
+//! `reason N` (of a drop). Names of hosts and services are those of `/etc/hosts` and
+//! `/etc/services`.
 
 mod bytes;
+mod calculate;
 mod compile;
 mod lex;
 mod link;
+mod names;
 mod parse;
 
 use std::net::IpAddr;
 
-use taproot_probes::trace::{Compare, Field, Layer, Test};
+use taproot_probes::trace::{
+    Calculation, Compare, Field, Layer, MAX_OPERATIONS, MAX_TESTS, Operand, Operator, Test,
+};
 
 /// A condition on a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +85,8 @@ impl Expr {
     /// The tests that the kernel evaluates.
     ///
     /// # Errors
-    /// When there are more than [`taproot_probes::trace::MAX_TESTS`].
+    /// When there are more than [`MAX_TESTS`], or they calculate with more than
+    /// [`MAX_OPERATIONS`].
     pub fn compile(&self) -> Result<Vec<Test>, TooLong> {
         compile::tests(self)
     }
@@ -128,10 +134,21 @@ impl Expr {
     }
 }
 
-/// The filter needs more tests than the kernel's table holds.
+/// The filter needs more than the kernel's tables hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the filter needs {0} tests and 64 are possible: name fewer addresses or ports")]
-pub struct TooLong(pub usize);
+pub enum TooLong {
+    /// This many tests.
+    #[error(
+        "the filter needs {0} tests and {MAX_TESTS} are possible: name fewer addresses or ports"
+    )]
+    Tests(usize),
+    /// This many operations.
+    #[error(
+        "the filter calculates with {0} operations and {MAX_OPERATIONS} are possible: \
+             calculate less"
+    )]
+    Operations(usize),
+}
 
 impl Side {
     /// A condition on an end (`true`: the source) applied to the ends meant.
@@ -179,27 +196,52 @@ pub struct Seen<'a> {
     pub transport: Option<usize>,
 }
 
-/// Bytes that a packet does not have.
+/// A number that a packet does not give.
 enum Unread {
+    /// Then the test does not hold.
     NoHeader,
-    BehindTheEnd,
+    /// It ends before, or that would divide by zero. Then it does not match.
+    NoMatch,
 }
 
 impl Seen<'_> {
     fn value(&self, field: Field) -> Result<u32, Unread> {
-        let Field::Bytes { layer, offset, size } = field else {
-            return Ok(self.fields[usize::from(field.number())]);
-        };
+        match field {
+            Field::Bytes { layer, offset, size } => self.bytes(layer, u32::from(offset), size),
+            Field::Calculated(calculation) => self.calculated(&calculation),
+            _ => Ok(self.fields[usize::from(field.number())]),
+        }
+    }
+
+    fn bytes(&self, layer: Layer, offset: u32, size: u8) -> Result<u32, Unread> {
         let begin = match layer {
             Layer::Link if self.link.is_empty() => return Err(Unread::NoHeader),
             Layer::Link => 0,
             Layer::Network => self.link.len(),
             Layer::Transport => self.link.len() + self.transport.ok_or(Unread::NoHeader)?,
         };
-        let mut bytes = self.link.iter().chain(self.ip).skip(begin + usize::from(offset));
+        let mut bytes = self.link.iter().chain(self.ip).skip(begin + offset as usize);
         let number =
             (0..size).try_fold(0, |sum: u32, _| Some(sum << 8 | u32::from(*bytes.next()?)));
-        number.ok_or(Unread::BehindTheEnd)
+        number.ok_or(Unread::NoMatch)
+    }
+
+    fn calculated(&self, calculation: &Calculation) -> Result<u32, Unread> {
+        let mut registers = [0; Calculation::REGISTERS as usize];
+        for operation in calculation.operations() {
+            let by = match operation.by {
+                Operand::Register(from) => registers[usize::from(from)],
+                Operand::Value(value) => value,
+            };
+            let by = match (operation.operator, operation.operator.layer()) {
+                (_, Some(layer)) => self.bytes(layer, by, operation.size)?,
+                (Operator::Length, _) => self.fields[usize::from(Field::Length.number())],
+                _ => by,
+            };
+            let to = &mut registers[usize::from(operation.to)];
+            *to = operation.operator.apply(*to, by).ok_or(Unread::NoMatch)?;
+        }
+        Ok(registers[0])
     }
 }
 
@@ -213,7 +255,7 @@ pub fn evaluate(tests: &[Test], seen: &Seen<'_>) -> bool {
         at = match seen.value(test.field) {
             Ok(value) if test.holds(value) => test.yes,
             Ok(_) | Err(Unread::NoHeader) => test.no,
-            Err(Unread::BehindTheEnd) => return false,
+            Err(Unread::NoMatch) => return false,
         };
     }
     at == Test::ACCEPT

@@ -7,10 +7,10 @@ use taproot_probes::trace::{Compare, Field};
 use super::bytes::number;
 use super::lex::{Token, tokens};
 use super::link::{address, mac};
-use super::{Expr, FilterError, Side, compile};
+use super::{Expr, FilterError, Side, compile, names};
 
 /// Nested parentheses and negations, at most.
-const DEPTH: usize = 64;
+pub(super) const DEPTH: usize = 64;
 
 pub(super) fn expression(text: &str) -> Result<Expr, FilterError> {
     let mut parser = Parser { text: text.to_owned(), tokens: tokens(text), ..Parser::default() };
@@ -50,10 +50,10 @@ enum Kind {
 #[derive(Default)]
 pub(super) struct Parser {
     text: String,
-    tokens: Vec<Token>,
+    pub(super) tokens: Vec<Token>,
     pub(super) next: usize,
     last: Option<Qualifier>,
-    depth: usize,
+    pub(super) depth: usize,
     /// The first condition that no traced packet fulfils, for when all depends on it.
     pub(super) never: Option<FilterError>,
 }
@@ -66,11 +66,18 @@ pub(super) struct Protocol {
     pub(super) number: Option<u32>,
 }
 
+impl Protocol {
+    /// Packets of it.
+    pub(super) fn expr(self) -> Expr {
+        of_protocol(self.family, self.number)
+    }
+}
+
 const fn protocol(name: &'static str, family: Option<u32>, number: Option<u32>) -> Protocol {
     Protocol { name, family, number }
 }
 
-const PROTOCOLS: [Protocol; 13] = [
+pub(super) const PROTOCOLS: [Protocol; 13] = [
     protocol("ip", Some(4), None),
     protocol("ip6", Some(6), None),
     protocol("tcp", None, Some(6)),
@@ -137,12 +144,8 @@ impl Parser {
         }
         let expr = if self.take(&["not", "!"]) {
             Expr::Not(Box::new(self.negated()?))
-        } else if self.take(&["("]) {
-            let inner = self.any()?;
-            if !self.take(&[")"]) {
-                return Err(self.wrong("a parenthesis is not closed", "write `)` here"));
-            }
-            inner
+        } else if self.peek() == Some("(") {
+            self.grouped()?
         } else {
             self.primitive()?
         };
@@ -150,10 +153,32 @@ impl Parser {
         Ok(expr)
     }
 
+    /// What a parenthesis begins: conditions, or a calculation. Of two errors the one that
+    /// got further is told.
+    fn grouped(&mut self) -> Result<Expr, FilterError> {
+        let (begin, depth) = (self.next, self.depth);
+        let tried = self.is_at_number().then(|| self.relation());
+        let error = match tried {
+            Some(Ok(relation)) => return Ok(relation),
+            Some(Err(error)) => Some(error),
+            None => None,
+        };
+        (self.next, self.depth) = (begin + 1, depth);
+        let inner = self.any().and_then(|inner| {
+            let closed = self.take(&[")"]);
+            let open = || self.wrong("a parenthesis is not closed", "write `)` here");
+            if closed { Ok(inner) } else { Err(open()) }
+        });
+        inner.map_err(|other| error.filter(|error| error.at > other.at).unwrap_or(other))
+    }
+
     fn primitive(&mut self) -> Result<Expr, FilterError> {
         let Some(word) = self.peek().map(str::to_owned) else {
             return Err(self.wrong("it ends too early", "a condition is missing here"));
         };
+        if self.is_at_number() {
+            return self.relation();
+        }
         if let Some((_, field, compare)) = NUMBERS.iter().find(|(name, ..)| *name == word) {
             self.next += 1;
             let value = self.number()?;
@@ -170,9 +195,6 @@ impl Parser {
             return self.qualified(false, None, None);
         };
         self.next += 1;
-        if self.take(&["["]) {
-            return self.bytes_of(known);
-        }
         let Protocol { family, number: None, .. } = known else {
             return self.qualified(true, known.family, known.number);
         };
@@ -274,13 +296,19 @@ impl Parser {
             return Err(self.wrong("it ends too early", "an address or port is missing here"));
         };
         let expr = match q.kind {
-            Kind::Host => word.parse().ok().map(|address| Expr::host(address, q.side)),
+            Kind::Host => match word.parse() {
+                Ok(address) => Some(Expr::host(address, q.side)),
+                Err(_) => names::host(&word, q.side),
+            },
             Kind::Net => {
                 let mask = self.mask();
                 network(&word, mask).map(|(address, bits)| Expr::net(address, bits, q.side))
             }
             Kind::Link => mac(&word).map(|mac| address(mac, q.side)),
-            Kind::Port => word.parse().ok().map(|port| Expr::ports(port, port, q.side)),
+            Kind::Port => match word.parse() {
+                Ok(port) => Some(Expr::ports(port, port, q.side)),
+                Err(_) => names::service(&word, q.protocol, q.side),
+            },
             Kind::PortRange => range(&word).map(|(a, b)| Expr::ports(a, b, q.side)),
         };
         let Some(expr) = expr else { return Err(self.bad_value(q.kind, named, &word)) };
@@ -296,14 +324,17 @@ impl Parser {
 
     fn bad_value(&self, kind: Kind, named: bool, word: &str) -> FilterError {
         let (what, hint) = match kind {
-            Kind::Host if named => ("no address", "write an IP address; names are not looked up"),
+            Kind::Host if named => (
+                "no address",
+                "write an IP address, or a name that is in /etc/hosts: no others are looked up",
+            ),
             Kind::Host => (
                 "no condition",
                 "write `host 10.0.0.1`, `net 10.0.0.0/8`, `port 80`, `tcp`, ... or see --help",
             ),
             Kind::Net => ("no network", "write it as `10.0.0.0/8` or `fd00::/64`"),
             Kind::Link => ("no link address", "write it as `ether host 02:00:00:00:00:01`"),
-            Kind::Port => ("no port", "write a number from 0 to 65535"),
+            Kind::Port => ("no port", "write a number from 0 to 65535, or a name in /etc/services"),
             Kind::PortRange => ("no range of ports", "write it as `8000-8080`"),
         };
         self.wrong(format!("`{word}` is {what}"), hint)

@@ -160,7 +160,7 @@ fn what_is_beyond_pcap() {
 #[test]
 fn errors_show_the_place_and_a_hint() {
     let cases = [
-        ("host example.com", "`example.com` is no address", 5, "not looked up"),
+        ("host example.com", "`example.com` is no address", 5, "no others are looked up"),
         ("tcp and", "it ends too early", 7, "missing"),
         ("port 99999", "`99999` is no port", 5, "65535"),
         ("(tcp or udp", "a parenthesis is not closed", 11, "`)`"),
@@ -173,9 +173,15 @@ fn errors_show_the_place_and_a_hint() {
         ("ether host 10.0.0.1", "`10.0.0.1` is no link address", 11, "02:00"),
         ("ip broadcast", "which addresses are for everybody is not known", 3, "10.0.0.255"),
         ("vlan 5000", "no VLAN has this number", 5, "4095"),
-        ("tcp[tcp[12]] == 1", "`tcp[tcp]` cannot be asked for", 4, "calculations"),
-        ("ip[2:3] = 1", "this size is not possible", 3, "4 bytes"),
+        ("ip[2:3] = 1", "this size is not possible", 5, "4 bytes"),
         ("ip[2", "a bracket is not closed", 4, "`]`"),
+        ("ip[tcp] = 1", "an offset is missing", 6, "ip[6:2]"),
+        ("tcp or (ip[0 & 3) = 2", "a bracket is not closed", 16, "`]`"),
+        ("ip[0] & (3 = 2", "a parenthesis is not closed", 11, "`)`"),
+        ("ip[0] / 0 = 2", "this divides by zero", 10, "take it out"),
+        ("ip[0] + 1", "a comparison is missing", 9, "== 0"),
+        ("3 < -", "a number is missing", 5, "0x6"),
+        ("port nonsuch", "`nonsuch` is no port", 5, "/etc/services"),
         ("ip proto foo", "no protocol of IP", 9, "a number"),
         ("net 10.0.0.0 mask 255.0.255.0", "`10.0.0.0` is no network", 4, "/8"),
         ("net 10.1.2.3.4", "`10.1.2.3.4` is no network", 4, "/8"),
@@ -193,9 +199,39 @@ fn errors_show_the_place_and_a_hint() {
 }
 
 #[test]
+fn calculations_have_limits() {
+    let sum = |count| vec!["ip[0]"; count].join(" + ") + " = 5";
+    assert!(Expr::parse(&sum(8)).expect("fifteen operations").compile().is_ok());
+    let error = Expr::parse(&format!("tcp or {}", sum(9))).expect_err("seventeen");
+    assert_eq!((error.what.as_str(), error.at), ("this calculation is too long", 7));
+    let balanced = (0..4).fold("ip[0]".to_owned(), |one, _| format!("({one} * {one})"));
+    assert!(Expr::parse(&format!("{balanced} = 5")).is_err(), "it takes five registers");
+    let different: Vec<String> = (0..25).map(|n| format!("ip[0] + ip[1] + {n} = 5")).collect();
+    let all = Expr::parse(&different.join(" or ")).expect("each is short").compile();
+    assert_eq!(all, Err(TooLong::Operations(100)));
+    let same = vec!["ip[0] + ip[1] + 7 = 5"; 25].join(" or ");
+    assert!(Expr::parse(&same).expect("short").compile().is_ok(), "entered once");
+}
+
+/// What has no packet at all is decided at once, and what is one field is no calculation.
+#[test]
+fn what_can_be_known_before_is_not_calculated() {
+    let tests = |text: &str| Expr::parse(text).expect(text).compile().expect(text);
+    assert!(tests("1 + 2 * 3 = 7 and - 1 = 0xffffffff and 1 << 33 = 0").is_empty());
+    assert_eq!(tests("ip[4 + 2 : 2] & (1 << 13) != 0"), tests("ip[6:2] & 0x2000 != 0"));
+    assert_eq!(tests("64 > ip[8]"), tests("ip[8] < 64"));
+    assert_eq!(tests("len <= 100"), tests("less 100"));
+    let calculated = |text| tests(text).iter().any(|t| matches!(t.field, Field::Calculated(_)));
+    assert!(calculated("ip[0] >> 4 = 4") && !calculated("0xf & ip[0] = 5"));
+}
+
+#[test]
 fn a_filter_has_a_limit_and_an_impossible_one_passes_nothing() {
     let many: Vec<String> = (1..200).map(|n| format!("host 10.0.0.{n}")).collect();
-    assert!(matches!(Expr::parse(&many.join(" or ")).expect("valid").compile(), Err(TooLong(_))));
+    assert!(matches!(
+        Expr::parse(&many.join(" or ")).expect("valid").compile(),
+        Err(TooLong::Tests(_))
+    ));
     let nothing = Expr::Any(Vec::new()).compile().expect("short");
     assert!(!evaluate(&nothing, &Seen::default()));
 }
