@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod entity;
+mod frame;
 mod histogram;
 mod hop;
 pub mod metric;
@@ -17,6 +18,7 @@ mod time;
 pub mod trace;
 
 pub use entity::{Endpoint, Entity, EntityId, EntityKind, Name};
+pub use frame::{Arp, Frame, Mac};
 pub use histogram::{Histogram, SCALE as HISTOGRAM_SCALE};
 pub use hop::{
     Blame, Call, Category, Direction, Drop, Hop, Neighbour, NetfilterHook, PacketId, Place, Route,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-use taproot_model::Tuple;
+use taproot_model::{Mac, Tuple};
 use taproot_probes::trace::Event;
 
 /// Both ends of a conversation, the same for both directions.
@@ -12,12 +12,24 @@ struct Ends {
     low: SocketAddr,
     high: SocketAddr,
     protocol: u8,
+    /// Of what is not IP: its type and, where that has no addresses of its own, the links'.
+    frame: Option<(u16, [Option<Mac>; 2])>,
 }
 
 impl Ends {
     fn of(tuple: &Tuple) -> Self {
         let (a, b) = (tuple.source, tuple.destination);
-        Self { low: a.min(b), high: a.max(b), protocol: tuple.protocol }
+        Self { low: a.min(b), high: a.max(b), protocol: tuple.protocol, frame: None }
+    }
+
+    fn of_event(event: &Event) -> Self {
+        let frame = event.frame.as_ref().map(|frame| {
+            let mut links = [frame.source(), frame.destination()]
+                .map(|mac| mac.filter(|_| frame.arp().is_none()));
+            links.sort_unstable();
+            (frame.ether_type, links)
+        });
+        Self { frame, ..Self::of(&event.hop.tuple) }
     }
 }
 
@@ -60,11 +72,11 @@ impl Conversations {
         if event.fragment.is_some_and(|at| at > 0) {
             return;
         }
-        let this = self.number(&event.hop.tuple);
+        let this = self.number(Ends::of_event(event));
         if event.translated
             && let (Some(original), Some(reply)) = (&event.hop.original, &event.reply)
         {
-            let (original, reply) = (self.number(original), self.number(reply));
+            let (original, reply) = (self.number(Ends::of(original)), self.number(Ends::of(reply)));
             self.merge(original, reply);
             self.merge(original, this);
         }
@@ -91,12 +103,12 @@ impl Conversations {
         {
             return self.root(known);
         }
-        self.number(&event.hop.tuple)
+        self.number(Ends::of_event(event))
     }
 
-    fn number(&mut self, tuple: &Tuple) -> usize {
+    fn number(&mut self, ends: Ends) -> usize {
         let next = self.parent.len();
-        let number = *self.by_ends.entry(Ends::of(tuple)).or_insert(next);
+        let number = *self.by_ends.entry(ends).or_insert(next);
         if number == next {
             self.parent.push(next);
         }

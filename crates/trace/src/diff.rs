@@ -10,6 +10,7 @@ use serde::Serialize;
 use taproot_model::{Route, Step};
 use taproot_probes::trace::Event;
 
+use crate::frames;
 use crate::judge::{Outcome, outcomes};
 use crate::names::{self, Names};
 use crate::path::{Conversation, Path, Trace};
@@ -152,9 +153,10 @@ impl Kind {
 fn kind(conversation: &Conversation, path: &Path) -> Kind {
     let tuple = path.tuple();
     let is_lookup = |event: &Event| matches!(event.hop.step, Step::Routed(_));
+    let sort = || path.frame().map_or_else(|| words::packet(tuple), frames::kind);
     Kind {
         forth: tuple.source.ip() == conversation.tuple.source.ip(),
-        packet: (!path.hops.iter().all(is_lookup)).then(|| words::packet(tuple)),
+        packet: (!path.hops.iter().all(is_lookup)).then(sort),
     }
 }
 

@@ -77,6 +77,10 @@ pub fn question(trace: &Trace, path: usize) -> usize {
 
 fn begins(trace: &Trace, path: usize) -> bool {
     let shown = &trace.paths[path];
+    // Routes, rules and sockets are nothing to what is not IP.
+    if shown.frame().is_some() {
+        return false;
+    }
     let tuple = shown.tuple();
     match tuple.protocol {
         TCP => tuple.tcp_flags & (SYN | ACK) == SYN,

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use taproot_model::{Blame, Category, Drop, Name, Step};
+use taproot_model::{Blame, Category, Drop, Frame, Name, Step};
 use taproot_probes::trace::Event;
 
+use crate::frames;
 use crate::names::{self, Names};
 use crate::path::{Conversation, Path, Trace};
 use crate::words;
@@ -37,7 +38,7 @@ pub enum Outcome {
     Passed,
     /// A path has a hole: hops are missing, and with them maybe the end.
     Hole,
-    /// Sent again and again, and no answer was seen.
+    /// Sent again and again, and no answer was seen; of ARP, sent at all.
     Unanswered,
     /// There is no route: nothing was sent.
     NoRoute,
@@ -150,7 +151,13 @@ fn all_fates(trace: &Trace) -> Vec<(usize, usize, Fate)> {
         let silent = is_unanswered(trace, conversation);
         for &at in &conversation.paths {
             let path = &trace.paths[at];
-            let (outcome, hop) = fate_of(path, silent);
+            let answered = !frames::answers(trace, conversation, path).is_empty();
+            let (outcome, hop) = match fate_of(path, silent) {
+                // Copies of it that were dropped meanwhile are no loss.
+                _ if answered => (Outcome::Passed, last_packet(path)),
+                (Outcome::Passed, hop) if frames::is_question(path) => (Outcome::Unanswered, hop),
+                fate => fate,
+            };
             let event = &path.hops[hop];
             let drop = match &event.hop.step {
                 Step::Dropped(drop) if outcome == Outcome::Dropped => Some(drop),
@@ -239,6 +246,8 @@ impl Teller<'_> {
         let event = &shown.hops[hop];
         let blame = match fate.outcome {
             Outcome::Nothing | Outcome::Passed | Outcome::Hole => None,
+            // Routes and rules, which could be at fault, are IP's.
+            _ if shown.frame().is_some() => None,
             _ => self.two_homes(shown).or_else(|| self.oracle.blame(shown, event)),
         };
         Verdict {
@@ -264,6 +273,9 @@ impl Teller<'_> {
             (Step::Routed(route), Outcome::NoRoute) => {
                 format!("{what} was not sent in {place}: {}", words::lookup(route))
             }
+            (_, Outcome::Unanswered) if path.frame().is_some() => {
+                format!("{what} was not answered; last seen in {place}: it {}", words::hop(event))
+            }
             (_, Outcome::Unanswered) => {
                 format!(
                     "{what} was sent again without an answer; last seen in {place}: it {}",
@@ -273,20 +285,39 @@ impl Teller<'_> {
             (_, Outcome::Hole) => {
                 format!("{what}: hops before {place}{at} were not seen")
             }
-            _ => format!("{what}; last seen in {place}: it {}", words::hop(event)),
+            _ => {
+                let answer = self.answers(path).first().map(|frame| {
+                    format!(" was answered: {}", frames::says_with(frame, self.names))
+                });
+                let answer = answer.unwrap_or_default();
+                format!("{what}{answer}; last seen in {place}: it {}", words::hop(event))
+            }
         }
+    }
+
+    /// Who answered it, where it is a question of ARP's.
+    fn answers(&self, path: &Path) -> Vec<&Frame> {
+        let conversation = self.trace.conversations.get(&path.conversation);
+        conversation.map(|c| frames::answers(self.trace, c, path)).unwrap_or_default()
     }
 
     /// "UDP datagram from A to B".
     fn subject(&self, path: &Path) -> String {
+        if let Some(frame) = path.frame() {
+            return format!("{} \"{}\"", frames::kind(frame), frames::says_with(frame, self.names));
+        }
         let tuple = path.tuple();
         let (from, to) = (tuple.source, tuple.destination);
         let (from, to) = (names::end(self.names, from), names::end(self.names, to));
         format!("{} from {from} to {to}", words::packet(tuple))
     }
 
-    /// For an answer that was dropped: how the packet that it answers left.
+    /// For an answer that was dropped: how the packet that it answers left. For a question
+    /// of ARP's what became of it.
     fn story(&self, outcome: Outcome, path: &Path) -> Vec<String> {
+        if path.frame().is_some() {
+            return frames::story(path, &self.answers(path), self.names);
+        }
         let Some((asked, end)) = asked(self.trace, path).filter(|_| outcome == Outcome::Dropped)
         else {
             return Vec::new();

@@ -10,6 +10,7 @@ mod conversation;
 pub mod diff;
 pub mod expect;
 pub mod filter;
+mod frames;
 pub mod judge;
 mod names;
 pub mod nodes;

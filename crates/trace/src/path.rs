@@ -1,10 +1,11 @@
 //! From single hops to the way of each packet.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use taproot_model::{Drop, Hop, Step, Timestamp, Tuple};
+use taproot_model::{Drop, Frame, Hop, Step, Timestamp, Tuple};
 use taproot_probes::trace::{Account, Event};
 
 use crate::conversation::Conversations;
@@ -63,6 +64,8 @@ struct Print {
     length: u16,
     tcp_flags: u8,
     icmp: Option<(u8, u8)>,
+    /// What stands in a frame that is not IP, as one number.
+    frame: Option<u64>,
 }
 
 impl Path {
@@ -70,6 +73,11 @@ impl Path {
     pub fn tuple(&self) -> &Tuple {
         let packet = self.hops.iter().find(|event| has_packet(&event.hop));
         &packet.unwrap_or(&self.hops[0]).hop.tuple
+    }
+
+    /// The packet itself, where it is not IP.
+    pub fn frame(&self) -> Option<&Frame> {
+        self.hops.iter().find_map(|event| event.frame.as_ref())
     }
 
     /// The last hop.
@@ -230,7 +238,14 @@ impl Maker {
 
     fn print(&mut self, event: &Event) -> Print {
         let (tuple, id) = (&event.hop.tuple, &event.hop.id);
+        let frame = event.frame.as_ref().map(|frame| {
+            let mut hasher = DefaultHasher::new();
+            frame.identity().hash(&mut hasher);
+            hasher.finish()
+        });
         let (length, flags) = match id.ip_id {
+            // Some links fill short frames up.
+            0 if frame.is_some() => (0, 0),
             0 => (tuple.length, tuple.tcp_flags),
             _ => (0, tuple.tcp_flags & !LAST_FLAGS),
         };
@@ -242,6 +257,7 @@ impl Maker {
             length,
             tcp_flags: flags,
             icmp: tuple.icmp,
+            frame,
         }
     }
 
@@ -311,7 +327,8 @@ impl Maker {
         }
         for path in &mut self.paths {
             path.hops.sort_by_key(|event| event.hop.at);
-            path.holes = holes(&path.hops);
+            let is_copied = path.frame().is_some_and(Frame::is_for_many);
+            path.holes = if is_copied { unexplained(&path.hops) } else { holes(&path.hops) };
         }
         self.paths.sort_by_key(Path::at);
         let mut conversations: BTreeMap<usize, Conversation> = BTreeMap::new();
@@ -356,6 +373,27 @@ fn holes(hops: &[Event]) -> Vec<usize> {
         })
         .map(|pair| pair[1].0)
         .collect()
+}
+
+/// The same where a bridge sends copies to many: they go side by side, so that the hop
+/// before is another's. A namespace that it gets to without having been sent that often.
+fn unexplained(hops: &[Event]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut been = BTreeSet::new();
+    let mut under_way = 0usize;
+    for (at, event) in hops.iter().enumerate().filter(|(_, event)| has_packet(&event.hop)) {
+        let Some(netns) = event.hop.place.netns else { continue };
+        let is_first = been.is_empty();
+        if been.insert(netns) && !is_first {
+            let arrives = event.hop.step == Step::Received && under_way > 0;
+            if !arrives {
+                found.push(at);
+            }
+            under_way = under_way.saturating_sub(1);
+        }
+        under_way += usize::from(event.hop.step == Step::Transmitted);
+    }
+    found
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 //! The tracer copies no payload. The headers are written anew from what a hop knows
 //! of them, so options are missing and TCP's checksum is 0; lengths are those of the
 //! packet, which Wireshark shows as cut short. Lookups have no packet: they are in
-//! the comment of the next hop.
+//! the comment of the next hop. What is not IP is written as it was, as far as it was
+//! copied, with its Ethernet header; so a device that carried both is there twice.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -61,7 +62,7 @@ pub fn write<W: Write>(
         ..SectionHeaderBlock::default()
     };
     let mut out = PcapNgWriter::with_section_header(out, section)?;
-    let mut interfaces: HashMap<(Option<u32>, String), u32> = HashMap::new();
+    let mut interfaces: HashMap<(Option<u32>, String, bool), u32> = HashMap::new();
     let mut hops: Vec<(usize, usize)> = Vec::new();
     for (number, path) in trace.paths.iter().enumerate() {
         let packets = path.hops.iter().enumerate().filter(|(_, event)| has_headers(event));
@@ -73,7 +74,7 @@ pub fn write<W: Write>(
         let event = &path.hops[at];
         let device = event.hop.place.device.to_string();
         let next = interfaces.len() as u32;
-        let key = (event.hop.place.netns, device);
+        let key = (event.hop.place.netns, device, event.frame.is_some());
         let interface = if let Some(known) = interfaces.get(&key) {
             *known
         } else {
@@ -98,7 +99,7 @@ fn interface(device: &str, event: &Event, names: &dyn Names) -> InterfaceDescrip
     let owner = names::place(names, event.hop.place.netns);
     let device = if device.is_empty() { "no device" } else { device };
     InterfaceDescriptionBlock {
-        linktype: DataLink::RAW,
+        linktype: if event.frame.is_some() { DataLink::ETHERNET } else { DataLink::RAW },
         snaplen: 0,
         options: vec![
             InterfaceDescriptionOption::IfName(Cow::Owned(format!("{device} in {owner}"))),
@@ -108,7 +109,10 @@ fn interface(device: &str, event: &Event, names: &dyn Names) -> InterfaceDescrip
 }
 
 fn packet(interface: u32, event: &Event, comment: String) -> EnhancedPacketBlock<'static> {
-    let data = headers(event);
+    let (data, length) = match &event.frame {
+        Some(frame) => (frame.bytes.clone(), frame.length),
+        None => (headers(event), event.hop.tuple.length),
+    };
     let mut options = vec![EnhancedPacketOption::Comment(Cow::Owned(comment))];
     match event.hop.place.direction {
         Direction::In => options.push(EnhancedPacketOption::Flags(INBOUND)),
@@ -118,7 +122,7 @@ fn packet(interface: u32, event: &Event, comment: String) -> EnhancedPacketBlock
     EnhancedPacketBlock {
         interface_id: interface,
         timestamp: Duration::from_nanos(event.hop.at.0),
-        original_len: u32::from(event.hop.tuple.length).max(data.len() as u32),
+        original_len: u32::from(length).max(data.len() as u32),
         data: Cow::Owned(data),
         options,
     }
@@ -134,7 +138,7 @@ fn comment(
 ) -> String {
     let event = &path.hops[at];
     let place = names::place(names, event.hop.place.netns);
-    let mut out = format!("packet {number}, {place}: {}", words::hop(event));
+    let mut out = format!("packet {number}, {place}: {}", words::told(event));
     let lookups = path.hops[..at].iter().rev().take_while(|event| !has_headers(event)).count();
     for lookup in &path.hops[at - lookups..at] {
         out.push_str("\nbefore: ");

@@ -1,5 +1,5 @@
 use pcap_file::pcapng::{Block, PcapNgReader};
-use taproot_model::{Drop, Route};
+use taproot_model::{Drop, Frame, Route};
 use taproot_probes::trace::Account;
 
 use super::*;
@@ -9,16 +9,23 @@ use crate::testing::{A, B, hop, sent};
 
 /// What a reader finds in a file of these hops: names of interfaces, packets.
 fn read_back(events: Vec<Event>) -> (Vec<String>, Vec<EnhancedPacketBlock<'static>>) {
+    let (interfaces, linktypes, packets) = read_all(events);
+    assert!(linktypes.iter().all(|of| *of == DataLink::RAW), "{linktypes:?}");
+    (interfaces, packets)
+}
+
+/// The same, and of which link each interface is.
+fn read_all(events: Vec<Event>) -> (Vec<String>, Vec<DataLink>, Vec<EnhancedPacketBlock<'static>>) {
     let trace = Trace::assemble(events, Account::default());
     let verdicts = judge(&trace, &Plain, &NoOracle);
     let mut file = Vec::new();
     write(&mut file, &trace, &verdicts, &Plain).expect("a vector takes everything");
     let mut reader = PcapNgReader::new(file.as_slice()).expect("a section");
-    let (mut interfaces, mut packets) = (Vec::new(), Vec::new());
+    let (mut interfaces, mut linktypes, mut packets) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(block) = reader.next_block() {
         match block.expect("a block") {
             Block::InterfaceDescription(block) => {
-                assert_eq!(block.linktype, DataLink::RAW);
+                linktypes.push(block.linktype);
                 assert!(block.options.contains(&InterfaceDescriptionOption::IfTsResol(9)));
                 let name = block.options.iter().find_map(|option| match option {
                     InterfaceDescriptionOption::IfName(name) => Some(name.to_string()),
@@ -30,7 +37,7 @@ fn read_back(events: Vec<Event>) -> (Vec<String>, Vec<EnhancedPacketBlock<'stati
             other => panic!("nothing else is written: {other:?}"),
         }
     }
-    (interfaces, packets)
+    (interfaces, linktypes, packets)
 }
 
 fn comment_of(packet: &EnhancedPacketBlock<'_>) -> String {
@@ -112,4 +119,16 @@ fn other_protocols_and_versions_have_their_headers() {
     assert_eq!((six[23], six[39]), (1, 2));
     let fragment = Event { fragment: Some(1480), ..sent(1) };
     assert_eq!(headers(&fragment).len(), 20, "a later fragment has no ports");
+}
+
+#[test]
+fn what_is_not_ip_is_written_as_it_was() {
+    let frame = Frame { ether_type: 0x88cc, length: 120, bytes: (0..64).collect() };
+    let lldp = Event { frame: Some(frame.clone()), ..hop(2, Step::Received, A, "eth0") };
+    let (interfaces, linktypes, packets) = read_all(vec![sent(1), lldp]);
+    assert_eq!(interfaces, vec![format!("eth0 in netns {A}"); 2], "once for each kind of link");
+    assert_eq!(linktypes, [DataLink::RAW, DataLink::ETHERNET]);
+    let [_, packet] = packets.as_slice() else { panic!("two packets") };
+    assert_eq!((packet.data.as_ref(), packet.original_len), (frame.bytes.as_slice(), 120));
+    assert!(comment_of(packet).contains("arrives at eth0: LLDP message, from 06:07:08:09:0a:0b"));
 }

@@ -8,6 +8,7 @@ use taproot_probes::trace::{Account, Event};
 
 use crate::diff::{self, Diff};
 use crate::expect::{self, Expectation};
+use crate::frames::{self, FrameLine};
 use crate::judge::{Outcome, Verdict};
 use crate::names::{self, Names};
 use crate::path::{Path, Trace};
@@ -119,7 +120,7 @@ fn hops(out: &mut String, path: &Path, names: &dyn Names, style: Style) {
 /// The hops worth a line; with `all`, every one.
 fn lines(path: &Path, names: &dyn Names, all: bool) -> Vec<Line> {
     let mut out: Vec<Line> = Vec::new();
-    let mut tuple: Option<&Tuple> = None;
+    let mut ends: Option<String> = None;
     for (at, event) in path.hops.iter().enumerate() {
         if !all && is_detail(path, at) {
             continue;
@@ -129,11 +130,11 @@ fn lines(path: &Path, names: &dyn Names, all: bool) -> Vec<Line> {
             text.push_str("  [hops before this one were not seen]");
         }
         if !matches!(event.hop.step, Step::Routed(_) | Step::Neighbour(_)) {
-            let now = &event.hop.tuple;
-            if tuple.is_none_or(|before| !same_ends(before, now)) {
-                let _ = write!(text, "  {} -> {}", now.source, now.destination);
+            let now = ends_of(event);
+            if ends.as_ref() != Some(&now) {
+                let _ = write!(text, "  {now}");
             }
-            tuple = Some(now);
+            ends = Some(now);
         }
         let place = names::place(names, event.hop.place.netns);
         let line = Line { at: event.hop.at.0, place, text };
@@ -145,8 +146,13 @@ fn lines(path: &Path, names: &dyn Names, all: bool) -> Vec<Line> {
     out
 }
 
-fn same_ends(a: &Tuple, b: &Tuple) -> bool {
-    a.source == b.source && a.destination == b.destination
+/// From where to where; of what is not IP what it says.
+fn ends_of(event: &Event) -> String {
+    let tuple = &event.hop.tuple;
+    match &event.frame {
+        Some(frame) => frames::says(frame),
+        None => format!("{} -> {}", tuple.source, tuple.destination),
+    }
 }
 
 /// What says nothing that the lines around it do not say.
@@ -249,6 +255,7 @@ struct HopLine<'a> {
     own_socket: bool,
     cpu: u32,
     mark: u32,
+    frame: Option<FrameLine>,
     words: String,
 }
 
@@ -382,6 +389,7 @@ fn hop_line<'a>(event: &'a Event, names: &dyn Names) -> HopLine<'a> {
         own_socket: event.own_socket,
         cpu: event.cpu,
         mark: event.mark,
-        words: words::hop(event),
+        frame: event.frame.as_ref().map(FrameLine::of),
+        words: words::told(event),
     }
 }

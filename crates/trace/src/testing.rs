@@ -44,6 +44,7 @@ pub(crate) fn hop(at: u64, step: Step, netns: u32, device: &str) -> Event {
         fragment: None,
         cpu: 0,
         mark: 0,
+        frame: None,
     }
 }
 

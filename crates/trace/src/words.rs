@@ -3,6 +3,8 @@
 use taproot_model::{Call, Drop, NetfilterHook, Route, Step, Tuple};
 use taproot_probes::trace::Event;
 
+use crate::frames;
+
 /// TCP's flags.
 const FIN: u8 = 1;
 const SYN: u8 = 2;
@@ -37,6 +39,14 @@ fn segment(flags: u8) -> &'static str {
 /// Whether it asks for a TCP connection.
 pub(crate) fn is_request(tuple: &Tuple) -> bool {
     tuple.protocol == 6 && tuple.tcp_flags & (SYN | ACK) == SYN
+}
+
+/// What happened at a hop, and what the packet says where it is not IP.
+pub(crate) fn told(event: &Event) -> String {
+    match &event.frame {
+        Some(frame) => format!("{}: {}, {}", hop(event), frames::kind(frame), frames::says(frame)),
+        None => hop(event),
+    }
 }
 
 /// What happened at a hop.

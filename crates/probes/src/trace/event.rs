@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use taproot_model::{
-    Direction, Drop, Hop, Name, Neighbour, PacketId, Place, Route, Socket, Step, Timestamp, Tuple,
+    Direction, Drop, Frame, Hop, Name, Neighbour, PacketId, Place, Route, Socket, Step, Timestamp,
+    Tuple,
 };
 
 use super::call;
@@ -39,6 +40,9 @@ pub struct Event {
     pub cpu: u32,
     /// Firewall mark.
     pub mark: u32,
+    /// The packet itself, where it is not IP. Of ARP the hop's tuple has the addresses, of
+    /// others nothing.
+    pub frame: Option<Frame>,
 }
 
 /// What follows an event, by its kind.
@@ -118,6 +122,7 @@ impl Decoder {
             fragment: (raw.fragment != 0).then_some((raw.fragment & FRAGMENT_OFFSET) << 3),
             cpu: raw.cpu,
             mark: raw.mark,
+            frame: has(flag::FRAME).then(|| frame(raw)),
         }
     }
 
@@ -164,6 +169,15 @@ impl Decoder {
             netfilter: netfilter_hook(&stack),
             stack,
         }
+    }
+}
+
+fn frame(raw: &trace_event) -> Frame {
+    let copied = (raw.frame_copied as usize).min(raw.frame.len());
+    Frame {
+        ether_type: raw.ether_type,
+        length: raw.frame_length,
+        bytes: raw.frame[..copied].to_vec(),
     }
 }
 
@@ -346,6 +360,18 @@ mod tests {
         (raw.original.source_port, raw.reply.source_port) = (1, 2);
         raw.tracked |= tracked::TRANSLATED;
         assert_eq!(ports(&raw), (1, 2), "translated: conntrack's own");
+    }
+
+    #[test]
+    fn a_frame_is_as_much_as_was_copied() {
+        let mut raw: trace_event = blank();
+        (raw.ether_type, raw.frame_length, raw.frame_copied) = (0x88cc, 120, 16);
+        raw.frame[..2].copy_from_slice(&[1, 0x80]);
+        let made = frame(&raw);
+        assert_eq!((made.ether_type, made.length, made.bytes.len()), (0x88cc, 120, 16));
+        assert_eq!(made.bytes[..3], [1, 0x80, 0]);
+        raw.frame_copied = 9999;
+        assert_eq!(frame(&raw).bytes.len(), 64, "never more than there is");
     }
 
     #[test]

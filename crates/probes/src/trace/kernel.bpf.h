@@ -6,6 +6,8 @@
 #include "wire.bpf.h"
 
 #define ETH_HLEN 14
+#define ETH_P_ARP 0x0806
+#define ETH_P_RARP 0x8035
 #define IP_MF 0x2000
 #define IPPROTO_ICMP 1
 #define IPPROTO_IPIP 4
@@ -25,6 +27,7 @@ struct sk_buff___trace {
 	int skb_iif;
 	__u32 mark;
 	__u16 inner_network_header;
+	unsigned int tail; /* from `head` on */
 	char cb[48];
 };
 

@@ -27,13 +27,18 @@ static __always_inline u64 number_of(const u8 *address)
 }
 
 /*
- * Whether there is an Ethernet header right before the IP header: not on other kinds of
- * devices, and not on the way out before the neighbour's address is known.
+ * Whether there is an Ethernet header right before this one: not on other kinds of
+ * devices, and for IP not on the way out before the neighbour's address is known.
  */
+static __always_inline bool follows_ethernet(struct sk_buff *skb, const u8 *at)
+{
+	return skb->mac_header != NO_HEADER &&
+	       (u64)at - (u64)skb->head - skb->mac_header == ETH_HLEN;
+}
+
 static __always_inline bool is_framed(struct sk_buff *skb, const u8 *ip)
 {
-	return asks_link && skb->mac_header != NO_HEADER &&
-	       (u64)ip - (u64)skb->head - skb->mac_header == ETH_HLEN;
+	return asks_link && follows_ethernet(skb, ip);
 }
 
 /* The tunnels over UDP carry frames. */
@@ -53,6 +58,43 @@ static __always_inline u32 tag_of(struct sk_buff *skb)
 	else
 		is_tagged = with->vlan_proto;
 	return is_tagged ? TRACE_VLAN_TAGGED | with->vlan_tci : 0;
+}
+
+/* Set before loading: whether the filter asks for packets that are not IP. */
+const volatile bool asks_frames = false;
+
+/* Where ARP's addresses lie, of Ethernet and IPv4. */
+#define ARP_SOURCE 14
+#define ARP_DESTINATION 24
+#define ARP_BYTES 28
+
+/* What there is to ask of a frame, whose header is followed by `length` bytes at `payload`. */
+__noinline int fill_frame(struct headers *h, u64 payload, u32 type, u32 length)
+{
+	u32 source = 0, destination = 0;
+
+	if (!h)
+		return 0;
+	h->field[TRACE_FIELD_FAMILY] = type << 8;
+	h->field[TRACE_FIELD_LENGTH] = length;
+	h->framed = true;
+	if (type != ETH_P_ARP && type != ETH_P_RARP)
+		return 1;
+	h->field[TRACE_FIELD_FAMILY] |= 4;
+	if (length < ARP_BYTES)
+		return 1;
+	bpf_probe_read_kernel(&source, sizeof(source), (const void *)(payload + ARP_SOURCE));
+	bpf_probe_read_kernel(&destination, sizeof(destination),
+			      (const void *)(payload + ARP_DESTINATION));
+	h->field[TRACE_FIELD_SOURCE] = bpf_ntohl(source);
+	h->field[TRACE_FIELD_DESTINATION] = bpf_ntohl(destination);
+	return 1;
+}
+
+/* Bytes of a packet from here on that lie in one piece. */
+static __always_inline u32 bytes_from(struct sk_buff *skb, const u8 *at)
+{
+	return (u64)skb->head + ((struct sk_buff___trace *)skb)->tail - (u64)at;
 }
 
 #endif

@@ -51,7 +51,8 @@ pub const MAX_OPERATIONS: usize = 64;
 /// How the tracer runs.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The filter's tests, the first one first; none: every IP packet.
+    /// The filter's tests, the first one first; none: every IP packet. Other packets are
+    /// looked at where a test names them ([`Field::frame`]) or the frame's header.
     pub tests: Vec<Test>,
     /// Size of the ring: a power of two from 4096 on.
     pub ring_bytes: u32,
@@ -327,7 +328,8 @@ fn configure(
         data.asks_place = asks.place;
         data.asks_flags = asks.flags;
         data.asks_owner = asks.owner;
-        data.asks_link = asks.link;
+        data.asks_link = asks.link || asks.frames;
+        data.asks_frames = asks.frames;
         data.asks_bytes = asks.bytes;
         data.remembers = asks.lasting;
     }

@@ -71,6 +71,7 @@ pub(super) mod flag {
     pub(crate) const INNER: u32 = 2;
     pub(crate) const OWN_SOCKET: u32 = 4;
     pub(crate) const STACK: u32 = 8;
+    pub(crate) const FRAME: u32 = 32;
 }
 
 /// `IP_OFFSET`.
@@ -86,7 +87,7 @@ pub(super) mod tracked {
 /// are in host order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// 4 or 6.
+    /// 4 or 6; of a packet that is not IP [`Field::frame`].
     Family,
     /// IP protocol number.
     Protocol,
@@ -151,6 +152,17 @@ impl Field {
     /// Of [`Field::Vlan`]: there is a tag.
     pub const TAGGED: u32 = 0x1_0000;
 
+    /// Of [`Field::Family`]: the bits that are 4 where both ends are addresses of IPv4, as
+    /// of ARP.
+    pub const ENDS: u32 = 0xff;
+
+    /// What [`Field::Family`] is for frames of a type. As the kernel numbers them: 4 stands
+    /// for all that have a length instead of a type (LLC).
+    pub const fn frame(ether_type: u16) -> u32 {
+        let ends = if matches!(ether_type, 0x0806 | 0x8035) { 4 } else { 0 };
+        (ether_type as u32) << 8 | ends
+    }
+
     /// Its number in the kernel.
     pub fn number(self) -> u8 {
         match self {
@@ -199,6 +211,8 @@ pub(super) struct Asks {
     pub(super) link: bool,
     /// For bytes of headers.
     pub(super) bytes: bool,
+    /// For packets that are not IP: it names some, or the frame's header, which they have.
+    pub(super) frames: bool,
     /// For nothing that differs from hop to hop of a packet, or that two packets which
     /// are otherwise equal may differ in: then a refusal holds for the next hop, too.
     pub(super) lasting: bool,
@@ -214,7 +228,9 @@ impl Asks {
         let bytes = any(|f| matches!(f, Field::Bytes { .. } | Field::Calculated(_)));
         let link = any(|f| f == Field::Vlan || f.reads(Layer::Link));
         let varying = place || flags || owner || link || bytes || any(|f| f == Field::Ttl);
-        Self { place, flags, owner, link, bytes, lasting: !varying }
+        let names_some = |test: &Test| test.field == Field::Family && test.value > Field::ENDS;
+        let frames = any(|f| f.reads(Layer::Link)) || tests.iter().any(names_some);
+        Self { place, flags, owner, link, bytes, frames, lasting: !varying }
     }
 }
 
@@ -309,6 +325,7 @@ mod tests {
             owner: false,
             link: false,
             bytes: false,
+            frames: false,
             lasting: false,
         };
         assert_eq!(port, Asks { lasting: true, ..none });
@@ -318,7 +335,10 @@ mod tests {
         assert_eq!(asks(&[Field::Owned]), Asks { owner: true, ..none });
         assert_eq!(asks(&[Field::Vlan]), Asks { link: true, ..none });
         let bytes = |layer| asks(&[Field::Bytes { layer, offset: 0, size: 1 }]);
-        assert_eq!(bytes(Layer::Link), Asks { link: true, bytes: true, ..none });
+        assert_eq!(bytes(Layer::Link), Asks { link: true, bytes: true, frames: true, ..none });
         assert_eq!(bytes(Layer::Network), Asks { bytes: true, ..none });
+        let of = |value| Asks::of(&[Test { value, ..test(Field::Family) }]);
+        assert_eq!(of(4), Asks { lasting: true, ..none });
+        assert_eq!(of(Field::frame(0x88cc)), Asks { frames: true, lasting: true, ..none });
     }
 }

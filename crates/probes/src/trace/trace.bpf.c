@@ -15,6 +15,7 @@
 #include "owner.bpf.h"
 #include "follow.bpf.h"
 #include "link.bpf.h"
+#include "look.bpf.h"
 #include "packets.bpf.h"
 #include "sockets.bpf.h"
 #include "functions.bpf.h"

@@ -37,7 +37,8 @@ enum trace_function {
 
 /* What a filter can ask for. All are 32 bits wide, in host order; addresses in words. */
 enum trace_field {
-	TRACE_FIELD_FAMILY,   /* 4, 6, or 0: no IP */
+	TRACE_FIELD_FAMILY,   /* 4, 6; of what is not IP: its ether type, and in the low byte
+			       * 4 where the two ends are IPv4's (ARP) */
 	TRACE_FIELD_PROTOCOL,
 	TRACE_FIELD_SOURCE,   /* four words; IPv4 in the first */
 	TRACE_FIELD_DESTINATION = TRACE_FIELD_SOURCE + 4,
@@ -172,10 +173,14 @@ struct trace_route {
 #define TRACE_FLAG_OWN_SOCKET 4 /* a socket of this very namespace sends it */
 #define TRACE_FLAG_STACK 8    /* a trace_stack follows */
 #define TRACE_FLAG_OWNED 16   /* an owner that is asked for sends it */
+#define TRACE_FLAG_FRAME 32   /* it is not IP, and `frame` is filled */
 
 #define TRACE_TRACKED 1
 #define TRACE_TRACKED_TRANSLATED 2
 #define TRACE_TRACKED_REPLY 4 /* it goes from the answering end to the asking one */
+
+/* As much as is kept of a packet that is not IP: its header, and ARP with padding. */
+#define TRACE_FRAME_BYTES 64
 
 /* One hop of one packet. */
 struct trace_event {
@@ -206,6 +211,10 @@ struct trace_event {
 	struct trace_tuple original; /* conntrack's, where translated */
 	struct trace_tuple reply;
 	struct trace_route route;
+	__u16 ether_type;   /* host order; below 1536 as the kernel numbers such frames */
+	__u16 frame_length; /* of the whole */
+	__u32 frame_copied;
+	__u8 frame[TRACE_FRAME_BYTES]; /* from its Ethernet header on */
 };
 
 /* The first few frames are the tracing's own. */

@@ -55,11 +55,6 @@ pub(super) fn tests(expr: &Expr) -> Result<Vec<Test>, TooLong> {
     }
 }
 
-/// Whether no packet can pass, whatever it holds.
-pub(super) fn is_impossible(expr: &Expr) -> bool {
-    Maker::default().make(expr, Target::Accept, Target::Reject) == Target::Reject
-}
-
 fn never() -> Test {
     Test {
         field: taproot_probes::trace::Field::Family,

@@ -1,5 +1,6 @@
 //! Conditions on frames: addresses, tags, protocols below IP.
 
+use taproot_model::Frame;
 use taproot_probes::trace::{Compare, Field, Layer};
 
 use super::bytes::number;
@@ -9,14 +10,40 @@ use super::{Expr, FilterError, Side};
 /// An Ethernet address that everybody listens to.
 const EVERYBODY: [u8; 6] = [0xff; 6];
 
+/// The largest label of MPLS.
+const LAST_LABEL: u32 = 0xf_ffff;
+
 /// The largest number of a VLAN.
 const LAST_VLAN: u32 = 4095;
 
-/// Protocols below IP by name. Their packets are not traced: no packet has them.
-const OTHERS: [&str; 16] = [
-    "arp", "rarp", "aarp", "atalk", "decnet", "ipx", "iso", "lat", "mopdl", "moprc", "mpls",
-    "netbeui", "pppoed", "pppoes", "stp", "llc",
+/// Types of frames by name. Below 1536 they are LLC's numbers for who takes it.
+const TYPES: [(&str, u32); 17] = [
+    ("ip", 0x0800),
+    ("ip6", 0x86dd),
+    ("arp", 0x0806),
+    ("rarp", 0x8035),
+    ("aarp", AARP),
+    ("atalk", ATALK),
+    ("decnet", 0x6003),
+    ("lat", 0x6004),
+    ("mopdl", 0x6001),
+    ("moprc", 0x6002),
+    ("mpls", 0x8847),
+    ("pppoed", 0x8863),
+    ("pppoes", 0x8864),
+    ("ipx", IPX_LLC),
+    ("iso", 0xfe),
+    ("netbeui", 0xf0),
+    ("stp", 0x42),
 ];
+
+const AARP: u32 = 0x80f3;
+const ATALK: u32 = 0x809b;
+const IPX: u16 = 0x8137;
+const IPX_LLC: u32 = 0xe0;
+
+/// Frames of IPX that have neither a type nor LLC, as the kernel numbers them.
+const RAW: u16 = 1;
 
 /// Words of pcap-filter that are not known here, and what to do instead.
 const UNKNOWN: [(&str, &str); 12] = [
@@ -41,9 +68,6 @@ impl Parser {
         if let Some((_, hint)) = UNKNOWN.iter().find(|(name, _)| *name == word) {
             return Err(self.wrong(format!("`{word}` cannot be asked for"), *hint));
         }
-        if OTHERS.contains(&word) {
-            return self.other(word).map(Some);
-        }
         let expr = match word {
             "ether" | "link" => {
                 self.next += 1;
@@ -55,27 +79,39 @@ impl Parser {
             }
             "broadcast" => address(EVERYBODY, Side::Destination),
             "multicast" => is_multicast(),
-            _ => return Ok(None),
+            // These have words of their own that follow.
+            "ip" | "ip6" | "arp" | "rarp" => return Ok(None),
+            _ => return self.of_type(word),
         };
         self.next += 1;
         Ok(Some(expr))
     }
 
-    /// What no traced packet is. Alone it would be waited for in vain.
-    fn other(&mut self, word: &str) -> Result<Expr, FilterError> {
-        let place = self.wrong(
-            format!("`{word}` is below IP, and nothing else can pass"),
-            "only IP packets are traced; ask for `ip` or `ip6`",
-        );
-        self.never.get_or_insert(place);
-        self.next += 1;
-        if matches!(word, "arp" | "rarp") {
-            // `arp host 10.0.0.1`: its address has to be one.
-            self.qualified(true, None, None)?;
-        } else if matches!(word, "mpls" | "pppoes") && self.peek().and_then(number).is_some() {
+    /// Frames of a type by its name, where the word is one: `mpls 100` and `pppoes 7` with
+    /// a label or session.
+    fn of_type(&mut self, word: &str) -> Result<Option<Expr>, FilterError> {
+        if word == "llc" {
             self.next += 1;
+            return Ok(Some(Expr::is(Field::Family, Field::frame(Frame::LLC))));
         }
-        Ok(Expr::Any(Vec::new()))
+        let Some((name, kind)) = TYPES.iter().find(|(name, _)| *name == word) else {
+            return Ok(None);
+        };
+        self.next += 1;
+        let expr = frames(*kind);
+        let (size, shift, most) = match *name {
+            "mpls" => (4, 12, LAST_LABEL),
+            "pppoes" => (2, 0, u32::from(u16::MAX)),
+            _ => return Ok(Some(expr)),
+        };
+        let Some(number) = self.peek().and_then(number) else { return Ok(Some(expr)) };
+        if number > most {
+            return Err(self.wrong("there is no such number", format!("write one up to {most}")));
+        }
+        self.next += 1;
+        let offset = if size == 4 { 0 } else { 2 };
+        let mask = u32::MAX << shift;
+        Ok(Some(expr.and(payload(offset, size, mask, number << shift))))
     }
 
     /// What follows `ether`.
@@ -95,25 +131,14 @@ impl Parser {
     }
 
     fn ether_proto(&mut self) -> Result<Expr, FilterError> {
-        let word = self.peek().unwrap_or_default().trim_start_matches('\\').to_owned();
-        let family = match (word.as_str(), number(&word)) {
-            ("ip", _) | (_, Some(0x0800)) => 4,
-            ("ip6", _) | (_, Some(0x86dd)) => 6,
-            (name, None) if !OTHERS.contains(&name) => {
-                return Err(self.wrong("no protocol of frames", "write `ip`, `ip6` or a number"));
-            }
-            _ => {
-                let place = self.wrong(
-                    format!("`{word}` is not IP, and nothing else can pass"),
-                    "only IP packets are traced; ask for `ip` or `ip6`",
-                );
-                self.never.get_or_insert(place);
-                self.next += 1;
-                return Ok(Expr::Any(Vec::new()));
-            }
+        let word = self.peek().unwrap_or_default().trim_start_matches('\\');
+        let named = TYPES.iter().find(|(name, _)| *name == word).map(|(_, kind)| *kind);
+        let kind = named.or_else(|| number(word)).filter(|kind| *kind <= u32::from(u16::MAX));
+        let Some(kind) = kind else {
+            return Err(self.wrong("no protocol of frames", "write `ip`, `arp`, ... or a number"));
         };
         self.next += 1;
-        Ok(Expr::is(Field::Family, family))
+        Ok(frames(kind))
     }
 
     /// A tag, or the tag of a number.
@@ -130,6 +155,34 @@ impl Parser {
         let (mask, value) = (Field::TAGGED | LAST_VLAN, Field::TAGGED | id);
         Ok(Expr::Ask { field, compare: Compare::Equal, mask, value })
     }
+}
+
+/// Frames of a type or, up to 1500, for one of LLC's receivers.
+fn frames(kind: u32) -> Expr {
+    let of = |kind: u16| Expr::is(Field::Family, Field::frame(kind));
+    let llc = |size, value| of(Frame::LLC).and(payload(0, size, u32::MAX, value));
+    // A type that LLC carries: 0xaaaa03, whose numbers these are, the type.
+    let snap = |whose: u32, kind: u32| {
+        llc(4, 0xaaaa_0300 | whose >> 16).and(payload(4, 4, u32::MAX, whose << 16 | kind))
+    };
+    match kind {
+        0x0800 => Expr::is(Field::Family, 4),
+        0x86dd => Expr::is(Field::Family, 6),
+        AARP => Expr::Any(vec![of(AARP as u16), snap(0, AARP)]),
+        ATALK => Expr::Any(vec![of(ATALK as u16), snap(0x08_0007, ATALK)]),
+        IPX_LLC => Expr::Any(vec![of(IPX), of(RAW), llc(1, IPX_LLC), snap(0, u32::from(IPX))]),
+        0xfe | 0xf0 => llc(2, kind << 8 | kind),
+        _ => match u16::try_from(kind) {
+            Ok(kind) if kind > 1500 => of(kind),
+            _ => llc(1, kind),
+        },
+    }
+}
+
+/// Bytes behind a frame's header.
+fn payload(offset: u16, size: u8, mask: u32, value: u32) -> Expr {
+    let field = Field::Bytes { layer: Layer::Network, offset, size };
+    Expr::Ask { field, compare: Compare::Equal, mask, value }
 }
 
 /// Bytes of a frame's header.

@@ -2,7 +2,8 @@
 //!
 //! The subset: `host`, `net`, `port`, `portrange` with `src` and `dst`; `ip`, `ip6`,
 //! `tcp`, `udp`, `sctp`, `icmp`, `icmp6` and other protocols by name, `proto N`; `less N`,
-//! `greater N`; `ether host`, `ether proto`, `vlan`, `broadcast`, `multicast`; numbers in
+//! `greater N`; `arp`, `rarp` with hosts and networks, `stp`, `mpls N` and other frames that
+//! are not IP; `ether host`, `ether proto`, `vlan`, `broadcast`, `multicast`; numbers in
 //! headers and what is calculated from them (`tcp[tcpflags] & tcp-syn != 0`,
 //! `ip[2:2] - ((ip[0] & 0xf) << 2) > 20`); `and`, `or`, `not`, parentheses, and the short
 //! forms (`host a or b`). Beyond pcap there are `netns INODE`, `ifindex N`, `mark N`,
@@ -102,11 +103,13 @@ impl Expr {
         Self::net(address, bits, side)
     }
 
-    /// Packets from or to a network.
+    /// Packets from or to a network. Those of ARP that ask for or tell of its addresses are
+    /// among them, where a filter names frames at all.
     pub fn net(address: IpAddr, bits: u8, side: Side) -> Self {
-        let family = if address.is_ipv4() { 4 } else { 6 };
+        let value = if address.is_ipv4() { 4 } else { 6 };
+        let (field, compare, mask) = (Field::Family, Compare::Equal, Field::ENDS);
         let end = |is_source| Self::All(words(address, bits, is_source));
-        Self::All(vec![Self::is(Field::Family, family), side.of(&end)])
+        Self::All(vec![Self::Ask { field, compare, mask, value }, side.of(&end)])
     }
 
     /// Packets from or to a range of ports, both included.
@@ -190,7 +193,7 @@ pub struct Seen<'a> {
     pub fields: [u32; Field::COUNT],
     /// The frame's header, right before the IP header; empty where there is none.
     pub link: &'a [u8],
-    /// The packet from its IP header on.
+    /// The packet from its IP header on; of what is not IP what follows the frame's.
     pub ip: &'a [u8],
     /// Bytes before the transport's header; `None` where there is none.
     pub transport: Option<usize>,
@@ -263,5 +266,7 @@ pub fn evaluate(tests: &[Test], seen: &Seen<'_>) -> bool {
 
 #[cfg(test)]
 mod libpcap_tests;
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 mod tests;

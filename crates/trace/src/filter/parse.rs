@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use taproot_model::Frame;
 use taproot_probes::trace::{Compare, Field};
 
 use super::bytes::number;
 use super::lex::{Token, tokens};
 use super::link::{address, mac};
-use super::{Expr, FilterError, Side, compile, names};
+use super::{Expr, FilterError, Side, names};
 
 /// Nested parentheses and negations, at most.
 pub(super) const DEPTH: usize = 64;
@@ -19,10 +20,7 @@ pub(super) fn expression(text: &str) -> Result<Expr, FilterError> {
     }
     let expr = parser.any()?;
     match parser.peek() {
-        None => match parser.never {
-            Some(error) if compile::is_impossible(&expr) => Err(error),
-            _ => Ok(expr),
-        },
+        None => Ok(expr),
         Some(")") => Err(parser.wrong("this parenthesis was not opened", "take it away")),
         Some(_) => Err(parser.wrong("this does not go on", "write `and` or `or` before it")),
     }
@@ -54,11 +52,9 @@ pub(super) struct Parser {
     pub(super) next: usize,
     last: Option<Qualifier>,
     pub(super) depth: usize,
-    /// The first condition that no traced packet fulfils, for when all depends on it.
-    pub(super) never: Option<FilterError>,
 }
 
-/// A protocol by name: IP version where it decides that, protocol number.
+/// A protocol by name: IP version or type of frame where it decides that, protocol number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Protocol {
     pub(super) name: &'static str,
@@ -77,9 +73,11 @@ const fn protocol(name: &'static str, family: Option<u32>, number: Option<u32>) 
     Protocol { name, family, number }
 }
 
-pub(super) const PROTOCOLS: [Protocol; 13] = [
+pub(super) const PROTOCOLS: [Protocol; 15] = [
     protocol("ip", Some(4), None),
     protocol("ip6", Some(6), None),
+    protocol("arp", Some(Field::frame(Frame::ARP)), None),
+    protocol("rarp", Some(Field::frame(Frame::RARP)), None),
     protocol("tcp", None, Some(6)),
     protocol("udp", None, Some(17)),
     protocol("sctp", None, Some(132)),
@@ -198,7 +196,7 @@ impl Parser {
         let Protocol { family, number: None, .. } = known else {
             return self.qualified(true, known.family, known.number);
         };
-        match self.peek() {
+        match self.peek().filter(|_| matches!(known.name, "ip" | "ip6")) {
             Some("proto") => {
                 self.next += 1;
                 let number = self.protocol_number()?;
@@ -342,7 +340,14 @@ impl Parser {
 }
 
 pub(super) fn of_protocol(family: Option<u32>, protocol: Option<u32>) -> Expr {
-    let family = family.map(|value| Expr::is(Field::Family, value));
+    // What is not IP has no protocol, which looks like number 0.
+    let field = Field::Family;
+    let any_ip = Expr::Ask { field, compare: Compare::AtMost, mask: u32::MAX, value: 6 };
+    let family = match (family, protocol) {
+        (Some(value), _) => Some(Expr::is(field, value)),
+        (None, Some(0)) => Some(any_ip),
+        _ => None,
+    };
     let protocol = protocol.map(|value| Expr::is(Field::Protocol, value));
     Expr::All(family.into_iter().chain(protocol).collect())
 }

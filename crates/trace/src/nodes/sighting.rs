@@ -26,10 +26,11 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// `None` of pieces, of which several look the same.
+    /// `None` of pieces, of which several look the same, and of what is not IP, whose
+    /// addresses are not the hop's.
     fn of(event: &Event) -> Option<Self> {
         let (tuple, id) = (&event.hop.tuple, &event.hop.id);
-        event.fragment.is_none().then_some(Self {
+        (event.fragment.is_none() && event.frame.is_none()).then_some(Self {
             length: if id.ip_id == 0 { tuple.length } else { 0 },
             source: tuple.source,
             destination: tuple.destination,
