@@ -94,6 +94,17 @@ impl World {
         self.entity(&end.entity).map_or(&end.service, |e| &e.service).clone()
     }
 
+    /// An end under the names that its owner is known by now: who lives for a second may be
+    /// seen before it is named, and what was seen then holds its container's id.
+    pub fn as_known(&self, end: &Endpoint) -> Endpoint {
+        let Some(entity) = self.entity(&end.entity) else { return end.clone() };
+        Endpoint {
+            service: entity.service.clone(),
+            instance: entity.instance().clone(),
+            ..end.clone()
+        }
+    }
+
     fn bins_of(&self, span: Span) -> (u64, u64) {
         let width = self.config.resolution.as_nanos().max(1) as u64;
         (self.bin(span.from), span.to.0.div_ceil(width))

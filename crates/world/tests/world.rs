@@ -262,16 +262,28 @@ fn deltas_add_up_and_gauges_keep_the_last() {
 fn a_better_name_is_used_for_what_was_seen_before() {
     let mut w = world();
     w.add(&requests(1, Role::Client, 200, 1, 1));
+    w.add(&Signal::Flow(Box::new(flow(1, Role::Client))));
     let named = Entity {
         id: "container:api-1".into(),
         kind: EntityKind::Container,
         service: "shop/api".into(),
+        pod: "api-7d9".into(),
         ..Entity::default()
     };
     w.add(&Signal::Entity(Box::new(named)));
     let map = Map::of(&w, w.span());
     assert_eq!(map.edges[0].server.as_str(), "shop/api");
     assert!(map.services.iter().all(|s| s.service.as_str() != "api"));
+    let flows = Flows::of(&w, w.span()).flows;
+    assert_eq!(flows[0].server.instance.as_str(), "api-7d9");
+    assert_eq!(flows[0].server.service.as_str(), "shop/api");
+    assert_eq!(
+        flows[0].client.instance.as_str(),
+        "web-1",
+        "its own word, where nobody knows better"
+    );
+    let kept = |name: &'static str| RequestsView::between(&w, w.span(), move |_, i| i == name);
+    assert_eq!((kept("api-7d9").routes.len(), kept("api-1").routes.len()), (1, 0));
 }
 
 #[test]

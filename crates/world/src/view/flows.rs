@@ -74,8 +74,8 @@ fn row(world: &World, edge: &crate::EdgeInfo<'_>, span: Span) -> Option<FlowRow>
         return None;
     }
     Some(FlowRow {
-        client: edge.client.clone(),
-        server: edge.server.clone(),
+        client: world.as_known(edge.client),
+        server: world.as_known(edge.server),
         via: edge.via().copied().collect(),
         transport: edge.key.transport,
         request_bytes: t.request_bytes,

@@ -97,7 +97,8 @@ impl RequestsView {
     /// its instance, says yes.
     pub fn between(world: &World, span: Span, keep: impl Fn(&str, &str) -> bool) -> Self {
         let kept = |client: &Endpoint, server: &Endpoint| {
-            [client, server].into_iter().any(|end| keep(&world.service_of(end), &end.instance))
+            let mut ends = [client, server].into_iter().map(|end| world.as_known(end));
+            ends.any(|end| keep(&end.service, &end.instance))
         };
         let mut merged = BTreeMap::<(Name, Name, RequestKey), RequestTotals>::new();
         for edge in world.edges().filter(|edge| kept(edge.client, edge.server)) {
@@ -125,7 +126,12 @@ impl RequestsView {
         rows.sort_by_key(|r| std::cmp::Reverse(r.count));
         let places = Places::among(world.exemplars(span));
         let exemplars = world.exemplars(span).filter(|e| kept(&e.edge.client, &e.edge.server));
-        let mut exemplars: Vec<_> = exemplars.map(|e| ExemplarRow::of(e, &places)).collect();
+        let mut exemplars: Vec<_> = exemplars
+            .map(|e| {
+                ExemplarRow::of(e, &places)
+                    .between(world.as_known(&e.edge.client), world.as_known(&e.edge.server))
+            })
+            .collect();
         exemplars.reverse();
         Self { schema_version: SCHEMA_VERSION, span, routes: rows, exemplars }
     }
@@ -136,6 +142,17 @@ fn word(code: &Name) -> Option<Name> {
 }
 
 impl ExemplarRow {
+    /// The row under these names of its ends.
+    fn between(self, client: Endpoint, server: Endpoint) -> Self {
+        Self {
+            client: client.instance,
+            server: server.instance,
+            client_service: client.service,
+            server_service: server.service,
+            ..self
+        }
+    }
+
     /// One request as a row; its cause is looked for among `places`.
     pub fn of(e: &Exemplar, places: &Places) -> Self {
         Self {
