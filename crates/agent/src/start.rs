@@ -88,7 +88,7 @@ pub(crate) fn start_calls(options: &Options, features: &mut Vec<Feature>) -> Opt
 
 /// Looks inside of TLS, where payload is read at all.
 pub(crate) fn start_tls(wanted: bool, calls: Option<&mut Calls>, features: &mut Vec<Feature>) {
-    let gives = "requests inside TLS of OpenSSL, BoringSSL, GnuTLS and Go";
+    let gives = "requests inside TLS of OpenSSL, BoringSSL, GnuTLS, Go and rustls";
     let Some(calls) = calls else {
         return features.push(Feature::off("tls", gives, &"payload is not read here"));
     };

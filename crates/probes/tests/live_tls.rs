@@ -4,6 +4,8 @@
 
 #[path = "groups/mod.rs"]
 mod groups;
+#[path = "tls/rust.rs"]
+mod rust;
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -82,6 +84,7 @@ struct Bed {
     group: Group,
     server: Running,
     client: Running,
+    address: String,
     file: &'static str,
     payload: PayloadCollector,
     tls: TlsCollector,
@@ -112,6 +115,8 @@ fn connect(group: &Path, client: &[&str]) -> Running {
     let join = "echo $$ > \"$1/cgroup.procs\" && shift && exec \"$@\"";
     let mut shell = Command::new("sh");
     shell.args(["-c", join, "sh"]).arg(group).args(client);
+    // What this very program is told where it is the client.
+    shell.env(rust::PORT, client.last().unwrap_or(&""));
     shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     Running(shell.spawn().unwrap())
 }
@@ -152,7 +157,8 @@ impl Bed {
         let client = client(dir.path(), port);
         let client: Vec<&str> = client.iter().map(String::as_str).collect();
         let client = connect(group.paths.unified.as_ref().unwrap(), &client);
-        let mut bed = Self { group, server, client, file, payload, tls, told, _dir: dir };
+        let address = format!("127.0.0.1:{port}");
+        let mut bed = Self { group, server, client, address, file, payload, tls, told, _dir: dir };
         let group = bed.path();
         bed.payload.watch(&group).unwrap();
         bed.tls.watch(&group);
@@ -321,4 +327,75 @@ fn openssl_built_in_at_fixed_addresses() {
     let flags = &["-static", "-no-pie"];
     let client = |dir: &Path, port: u16| vec![build(dir, flags), port.to_string(), "ex".into()];
     built_in(bed!(in Bed::with("tls-fixed", "/client", client)));
+}
+
+/// This very program, as a client of rustls with its symbols.
+fn rustls_client(port: u16) -> Vec<String> {
+    let own = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
+    let only = ["--ignored", "--exact", "rust::rustls_client", "--nocapture", "--"];
+    let args = only.into_iter().map(str::to_owned).chain([port.to_string()]);
+    [own].into_iter().chain(args).collect()
+}
+
+#[test]
+fn rustls_is_told_also_after_its_connection_has_moved() {
+    need_root!();
+    need_commands!("openssl", "sh");
+    let mut bed = bed!(in Bed::with("tls-rust", "/live_tls", |_, port| rustls_client(port)));
+    bed.client.write("one\n");
+    assert_eq!(bed.plain(4, 4), [b"one\n".to_vec(), b"eno\n".to_vec()]);
+    bed.client.write("another\n");
+    assert_eq!(bed.plain(12, 12), [b"one\nanother\n".to_vec(), b"eno\nrehtona\n".to_vec()]);
+    assert_eq!(bed.tls.losses().unwrap(), []);
+}
+
+#[test]
+fn a_file_is_let_go_when_its_last_user_leaves() {
+    need_root!();
+    need_commands!("openssl", "sh");
+    let mut bed = bed!("tls-users");
+    let second = connect(&bed.path(), &["openssl", "s_client", "-quiet", "-connect", &bed.address]);
+    let users = |bed: &mut Bed| {
+        bed.tls.scan();
+        bed.tls.libraries().iter().map(|library| library.processes).sum::<usize>()
+    };
+    wait("both use it", || {
+        users(&mut bed) == 2 && patched(second.id(), bed.file) == patched(bed.client.id(), bed.file)
+    });
+    drop(second);
+    wait("one has left", || users(&mut bed) == 1);
+    assert!(patched(bed.client.id(), bed.file) > 0, "it is still observed");
+    bed.client.write("one\n");
+    assert_eq!(bed.plain(4, 4), [b"one\n".to_vec(), b"eno\n".to_vec()]);
+    drop(std::mem::replace(&mut bed.client, Running(Command::new("true").spawn().unwrap())));
+    wait("the last one has left", || users(&mut bed) == 0);
+}
+
+/// The command of a client that takes the server's port as its last argument, and what the
+/// path of the file with its TLS contains.
+const CLIENT: [&str; 2] = ["TAPROOT_TLS_CLIENT", "TAPROOT_TLS_FILE"];
+
+#[test]
+fn a_client_with_a_library_of_ones_own() {
+    need_root!();
+    need_commands!("openssl", "sh");
+    let [Ok(client), Ok(file)] = CLIENT.map(std::env::var) else {
+        skip!("no client is named by {CLIENT:?}");
+    };
+    let command = |port: u16| {
+        let words = client.split(' ').map(str::to_owned);
+        words.chain([port.to_string()]).collect()
+    };
+    let mut bed = bed!(in Bed::with("tls-own", file.leak(), |_, port| command(port)));
+    let has = |bytes: &[u8], word: &str| String::from_utf8_lossy(bytes).contains(word);
+    let mut length = [0, 0];
+    for (word, answer) in [("one", "eno"), ("another", "rehtona")] {
+        bed.client.write(&format!("{word}\n"));
+        wait("it is told", || {
+            let [sent, received] = bed.plain(length[0] + 1, length[1] + 1);
+            length = [sent.len(), received.len()];
+            has(&sent, word) && has(&received, answer)
+        });
+    }
+    assert_eq!(bed.tls.losses().unwrap(), []);
 }

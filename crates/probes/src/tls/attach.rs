@@ -43,6 +43,15 @@ pub(super) fn attach(
     let now = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
     let place = Place { path, process, watched: (now + MARGIN) << OPERATION_BITS };
     let mut links = Vec::new();
+    if !targets.decrypted.is_empty() {
+        let decrypted = Pair {
+            many: &programs.tls_rust_decrypted_many,
+            one: &programs.tls_rust_decrypted,
+            returning: false,
+        };
+        let cookies = vec![place.watched; targets.decrypted.len()];
+        links.extend(decrypted.attach(&place, &targets.decrypted, &cookies)?);
+    }
     if !targets.library.is_empty() {
         library(programs, &place, &targets.library, &mut links)?;
     }

@@ -1,24 +1,24 @@
-//! OpenSSL 3, built into a program without symbols.
+//! OpenSSL and `BoringSSL`, built into a program without symbols.
 //!
-//! An error of OpenSSL's carries the name of the function that raised it, so that name
-//! lies in the program as a string, and an instruction of the very function points to
-//! it. Where functions begin and end is told by what every program carries for
-//! unwinding its stack, `.eh_frame` (Linux Standard Base, "Exception Frames").
+//! From its version 3 on an error of OpenSSL's carries the name of the function that
+//! raised it, so that name lies in the program as a string, and an instruction of the
+//! very function points to it. Before there were [numbers] instead.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use memchr::memmem;
 
+use super::code::Code;
 use super::elf::{Elf, Section};
+use super::numbers::{self, Found};
 use super::targets::{Operation, Site};
 
 /// Texts that only a program with the library in it has, and whose they are.
-const MARKS: [(&[u8], Kind); 3] = [
-    (b"ssl/ssl_lib.c\0", Kind::OpenSsl),
-    (b"ssl/ssl_lib.cc\0", Kind::BoringSsl),
-    (b"/rustls-0.", Kind::Rustls),
-];
+const MARKS: [(&[u8], Kind); 3] =
+    [(b"ssl/ssl_lib.c\0", Kind::OpenSsl), (BORING, Kind::BoringSsl), (b"/rustls-0.", Kind::Rustls)];
+/// The end of the name of `BoringSSL`'s file.
+const BORING: &[u8] = b"ssl/ssl_lib.cc\0";
 /// Bytes of a file that are searched at a time, and by which these overlap.
 const CHUNK: usize = 1 << 20;
 const OVERLAP: usize = 32;
@@ -38,10 +38,23 @@ enum Kind {
 pub(super) fn find(elf: &Elf<'_>, file: &File) -> Option<Result<Vec<Site>, String>> {
     let (offset, size) = elf.place(".rodata")?;
     match mentioned(file, offset, size)? {
-        Kind::OpenSsl => Some(openssl(elf)),
-        Kind::BoringSsl => Some(Err("BoringSSL, built in without symbols".into())),
-        Kind::Rustls => Some(Err("rustls: its functions have no stable names".into())),
+        Kind::OpenSsl => Some(sites(elf, "OpenSSL", Program::openssl)),
+        Kind::BoringSsl => Some(sites(elf, "BoringSSL", Program::boringssl)),
+        Kind::Rustls => Some(Err("rustls: its functions have no symbols, or are inlined".into())),
     }
+}
+
+fn sites<'a>(
+    elf: &Elf<'a>,
+    library: &str,
+    find: impl FnOnce(&Program<'a>) -> Option<Found>,
+) -> Result<Vec<Site>, String> {
+    let why = |why: &str| format!("{library}, built in without symbols: {why}");
+    let program = Program::read(elf).map_err(|missing| why(&missing))?;
+    let unclear = || why("its functions are not to be told apart");
+    let found = find(&program).ok_or_else(unclear)?;
+    let site = |(address, operation)| Some(Site::new(elf.offset(address)? as usize, operation));
+    found.into_iter().map(site).collect::<Option<_>>().ok_or_else(unclear)
 }
 
 /// The first library that a part of a file mentions. Read piece by piece: of most files
@@ -65,159 +78,101 @@ fn mentioned(file: &File, offset: u64, size: u64) -> Option<Kind> {
     None
 }
 
-fn openssl(elf: &Elf<'_>) -> Result<Vec<Site>, String> {
-    const WHAT: &str = "OpenSSL, built in without symbols: ";
-    let section = |name| elf.section(&[name]).ok_or(format!("{WHAT}no {name}"));
-    let (texts, code, frames) = (section(".rodata")?, section(".text")?, section(".eh_frame")?);
-    let flags = memmem::find(texts.bytes, FLAGS).is_some();
-    let code = Code { functions: functions(&frames), code };
-    let site = |name: &str, operation: Operation| {
-        let offset = elf.offset(code.names(&addresses(&texts, name))?)?;
-        Some(Site::new(offset as usize, operation))
-    };
-    let read =
-        site("ssl_read_internal", Operation::ReadEx).or_else(|| site("SSL_read", Operation::Read));
-    let inner = || site("ssl_write_internal", Operation::WriteEx);
-    let inner = if flags { None } else { inner() };
-    let write = inner.or_else(|| site("SSL_write", Operation::Write));
-    let (Some(read), Some(write)) = (read, write) else {
-        return Err(format!("{WHAT}its functions are not to be told apart"));
-    };
-    let others = ["SSL_do_handshake", "SSL_shutdown"];
-    let others = others.into_iter().filter_map(|name| site(name, Operation::Other));
-    Ok([read, write].into_iter().chain(others).collect())
+/// What a program without symbols is looked through for.
+struct Program<'a> {
+    texts: Section<'a>,
+    code: Code<'a>,
 }
 
-/// Where a text lies, with its end.
-fn addresses(texts: &Section<'_>, name: &str) -> Vec<u64> {
-    let name = [name.as_bytes(), b"\0"].concat();
-    memmem::find_iter(texts.bytes, &name).map(|at| texts.address + at as u64).collect()
-}
-
-/// Beginning and end of every function, by address.
-fn functions(frames: &Section<'_>) -> Vec<(u64, u64)> {
-    let word = |at: usize| Some(u32::from_le_bytes(*frames.bytes.get(at..)?.first_chunk()?));
-    let (mut out, mut at) = (Vec::new(), 0);
-    while let Some(length) = word(at) {
-        // An entry of 64 bits has this instead of its length; no program has so many.
-        if length == u32::MAX || length < 4 {
-            break;
-        }
-        // Those that belong to no other describe no function.
-        if word(at + 4).is_some_and(|parent| parent != 0) {
-            let (begin, size) = (word(at + 8), word(at + 12));
-            let Some((begin, size)) = begin.zip(size) else { break };
-            let place = frames.address + at as u64 + 8;
-            let begin = place.wrapping_add_signed(i64::from(begin.cast_signed()));
-            out.push((begin, begin.saturating_add(size.into())));
-        }
-        at += 4 + length as usize;
-    }
-    out.sort_unstable();
-    out
-}
-
-/// The instructions of a program.
-struct Code<'a> {
-    code: Section<'a>,
-    functions: Vec<(u64, u64)>,
-}
-
-impl Code<'_> {
-    /// The one function that points to one of the addresses, where it is called as one:
-    /// a part of a function that was put elsewhere is only jumped to.
-    fn names(&self, addresses: &[u64]) -> Option<u64> {
-        let mut found = None;
-        for at in self.pointers(addresses) {
-            let begin = self.around(at)?;
-            if found.is_some_and(|known| known != begin) {
-                return None;
-            }
-            found = Some(begin);
-        }
-        found.filter(|begin| self.is_called(*begin))
+impl<'a> Program<'a> {
+    fn read(elf: &Elf<'a>) -> Result<Self, String> {
+        let section = |name| elf.section(&[name]).ok_or(format!("no {name}"));
+        let code = Code::new(section(".text")?, &section(".eh_frame")?);
+        Ok(Self { texts: section(".rodata")?, code })
     }
 
-    fn around(&self, at: u64) -> Option<u64> {
-        let after = self.functions.partition_point(|(begin, _)| *begin <= at);
-        let (begin, end) = *self.functions.get(after.checked_sub(1)?)?;
-        (at < end).then_some(begin)
+    /// Where a text lies, with its end.
+    fn addresses(&self, text: &[u8]) -> Vec<u64> {
+        let found = memmem::find_iter(self.texts.bytes, text);
+        found.map(|at| self.texts.address + at as u64).collect()
     }
 
-    /// Places of `lea register, [rip + ...]` and `mov register, ...` with an address.
-    fn pointers(&self, addresses: &[u64]) -> Vec<u64> {
-        let points = |(at, window): (usize, &[u8])| {
-            let [first, second, third, rest @ ..] = window else { return None };
-            let here = self.code.address + at as u64;
-            let relative = i32::from_le_bytes(*rest.first_chunk()?);
-            let target = match (first, second, third) {
-                (0x48 | 0x4c, 0x8d, register) if register & 0xc7 == 0x05 => {
-                    (here + 7).wrapping_add_signed(relative.into())
-                }
-                (0xb8..=0xbf, ..) => u32::from_le_bytes(*window[1..].first_chunk()?).into(),
-                _ => return None,
-            };
-            addresses.contains(&target).then_some(here)
+    fn openssl(&self) -> Option<Found> {
+        let site = |name: &str, operation: Operation| {
+            let names = self.addresses(&[name.as_bytes(), b"\0"].concat());
+            Some((self.code.names(&names)?, operation))
         };
-        self.code.bytes.windows(7).enumerate().filter_map(points).collect()
+        let flags = memmem::find(self.texts.bytes, FLAGS).is_some();
+        let read = site("ssl_read_internal", Operation::ReadEx)
+            .or_else(|| site("SSL_read", Operation::Read));
+        let inner = || site("ssl_write_internal", Operation::WriteEx);
+        let inner = if flags { None } else { inner() };
+        let write = inner.or_else(|| site("SSL_write", Operation::Write));
+        let (Some(read), Some(write)) = (read, write) else {
+            return numbers::openssl(&self.code);
+        };
+        let others = ["SSL_do_handshake", "SSL_shutdown"];
+        let others = others.into_iter().filter_map(|name| site(name, Operation::Other));
+        Some([read, write].into_iter().chain(others).collect())
     }
 
-    fn is_called(&self, function: u64) -> bool {
-        self.code.bytes.windows(5).enumerate().any(|(at, window)| {
-            let [0xe8, relative @ ..] = window else { return false };
-            let Some(relative) = relative.first_chunk() else { return false };
-            let after = self.code.address + at as u64 + 5;
-            after.wrapping_add_signed(i32::from_le_bytes(*relative).into()) == function
-        })
+    /// The name of its file begins wherever it was built: it is pointed to from there.
+    fn boringssl(&self) -> Option<Found> {
+        let begin = |at: u64| {
+            let before = self.texts.bytes.get(..(at - self.texts.address) as usize)?;
+            let zero = before.iter().rposition(|byte| *byte == 0)?;
+            Some(self.texts.address + zero as u64 + 1)
+        };
+        let names: Vec<u64> = self.addresses(BORING).into_iter().filter_map(begin).collect();
+        numbers::boringssl(&self.code, &names)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use object::ReadCache;
+    use taproot_testkit::skip;
+
     use super::*;
 
-    /// Functions at 0x1000 and 0x1010, of 16 bytes each: their entries lie at 0x2000.
-    fn frames() -> Vec<u8> {
-        let mut out = Vec::new();
-        for word in [12_u32, 0, 1, 2] {
-            out.extend(word.to_le_bytes()); // belongs to no other
-        }
-        for begin in [0x1000_u32, 0x1010] {
-            let place = 0x2000 + out.len() as u32 + 8;
-            for word in [12, out.len() as u32 + 4, begin.wrapping_sub(place), 16] {
-                out.extend(word.to_le_bytes());
-            }
-        }
-        out.extend([0; 4]);
-        out
-    }
+    /// A folder of programs and libraries, with their symbols or without.
+    const FILES: &str = "TAPROOT_TLS_FILES";
 
-    /// The second function points to 0x3000, and is called or jumped to by the first.
-    fn code(how: u8) -> Vec<u8> {
-        let mut out = vec![0x90; 32];
-        out[4] = how;
-        out[5..9].copy_from_slice(&7_i32.to_le_bytes());
-        out[20..23].copy_from_slice(&[0x48, 0x8d, 0x15]);
-        out[23..27].copy_from_slice(&(0x3000_i32 - 0x101b).to_le_bytes());
-        out
-    }
-
-    fn named(bytes: &[u8], address: u64) -> Option<u64> {
-        let frames = frames();
-        let functions = functions(&Section { address: 0x2000, bytes: &frames });
-        assert_eq!(functions, [(0x1000, 0x1010), (0x1010, 0x1020)]);
-        Code { code: Section { address: 0x1000, bytes }, functions }.names(&[address])
+    /// What the functions of a kind are called, where that is to be seen.
+    fn names(operation: u64) -> &'static [&'static str] {
+        const NAMES: [&[&str]; 5] = [
+            &["SSL_read"],
+            &["SSL_write"],
+            &["SSL_read_ex", "ssl_read_internal"],
+            &["SSL_write_ex", "ssl_write_internal"],
+            &["SSL_do_handshake", "SSL_shutdown"],
+        ];
+        NAMES[operation as usize]
     }
 
     #[test]
-    fn a_function_is_known_by_the_text_it_points_to() {
-        assert_eq!(named(&code(0xe8), 0x3000), Some(0x1010));
-        assert_eq!(named(&code(0xe8), 0x3001), None);
-        assert_eq!(named(&code(0xe9), 0x3000), None, "nobody calls it");
-        let mut fixed = code(0xe8);
-        fixed[20..27].copy_from_slice(&[0xba, 0, 0x30, 0, 0, 0x90, 0x90]);
-        assert_eq!(named(&fixed, 0x3000), Some(0x1010), "of a program with fixed addresses");
-        fixed[10..17].copy_from_slice(&[0xba, 0, 0x30, 0, 0, 0x90, 0x90]);
-        assert_eq!(named(&fixed, 0x3000), None, "two point to it");
+    fn what_is_found_without_symbols_is_what_they_say() {
+        let Ok(folder) = std::env::var(FILES) else { skip!("no folder is named by {FILES}") };
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let open = || File::open(&path).unwrap();
+            let cache = ReadCache::new(open());
+            let elf = Elf::read(&cache).unwrap();
+            let mut symbols = BTreeMap::<u64, Vec<String>>::new();
+            elf.functions(|name, address| {
+                let known = symbols.entry(elf.offset(address).unwrap_or_default()).or_default();
+                known.push(String::from_utf8_lossy(name).into_owned());
+            });
+            let found = find(&elf, &open());
+            println!("{}: {found:x?}", path.display());
+            for site in found.and_then(Result::ok).into_iter().flatten() {
+                let called = symbols.get(&(site.offset as u64));
+                let right = |name: &String| names(site.cookie).contains(&name.as_str());
+                assert!(called.is_none_or(|c| c.iter().any(right)), "{called:?} is no {site:?}");
+            }
+        }
     }
 }

@@ -8,6 +8,8 @@ use object::{LittleEndian, ReadCache, elf};
 
 /// Largest section that is read, bytes.
 const LARGEST: u64 = 256 << 20;
+/// Longest name that is read whole, bytes: Rust's hold those of types.
+const LONGEST: usize = 256;
 
 type Header = FileHeader64<LittleEndian>;
 type Cache = ReadCache<File>;
@@ -99,6 +101,6 @@ impl<'a> Elf<'a> {
 
 /// Up to the first zero, of a name that is no longer than any that is looked for.
 fn word(bytes: &[u8]) -> &[u8] {
-    let bytes = &bytes[..bytes.len().min(64)];
+    let bytes = &bytes[..bytes.len().min(LONGEST)];
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }

@@ -2,23 +2,28 @@
 //!
 //! Probes sit on the functions of TLS libraries that take and give plaintext, in the
 //! processes of the chosen control groups and nowhere else: OpenSSL and `BoringSSL`
-//! (shared, or built in with symbols), `GnuTLS`, and Go's `crypto/tls`. What passes
+//! (shared or built in, with symbols or without), `GnuTLS`, Go's `crypto/tls`, and rustls with its symbols. What passes
 //! there is told in the ring of [`crate::payload`] as [`Plain`](crate::payload::Plain),
 //! under the number of the connection that carries it. See `tls.bpf.c`.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `processes` | who is in a group, which files they run |
-//! | `elf`, `targets`, `builtin`, `frame`, `golang` | where in a file the functions are |
+//! | `elf`, `targets`, `golang`, `rustls` | where in a file the functions are |
+//! | `builtin`, `code`, `numbers` | ... of a program without symbols |
+//! | `frame` | where in a function a probe costs least |
 //! | `attach` | programs onto these places |
 //! | `survey` | what there is, whether observed or not |
 
 mod attach;
 mod builtin;
+mod code;
 mod elf;
 mod frame;
 mod golang;
+mod numbers;
 mod processes;
+mod rustls;
 mod survey;
 mod targets;
 

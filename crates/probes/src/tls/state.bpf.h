@@ -15,6 +15,7 @@ struct call {
 	u64 stack;   /* pointer at its beginning; 0: there is no call */
 	u64 session; /* the library's object */
 	u64 buffer;
+	u64 asked;   /* its third argument */
 	u64 count_at; /* where the bytes are counted, by the calls that do not return them */
 	u64 began;   /* ns */
 	u64 socket;  /* cookie of the connection that was used in it */

@@ -1,5 +1,6 @@
 //! Finds in a program or library the functions that take and give plaintext.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -7,7 +8,8 @@ use object::ReadCache;
 
 use super::elf::Elf;
 use super::frame::{self, Places};
-use super::{builtin, golang};
+use super::rustls::Function;
+use super::{builtin, golang, rustls};
 
 /// What a function does: `enum tls_operation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,9 @@ pub(super) enum Operation {
     ReadEx,
     WriteEx,
     Other,
+    RustIo,
+    RustWrite,
+    RustWriteMany,
 }
 
 /// Functions of OpenSSL, `BoringSSL` and `GnuTLS` by name. The ones that carry no
@@ -70,6 +75,8 @@ impl Site {
 pub(super) struct Targets {
     /// Functions in C.
     pub(super) library: Vec<Site>,
+    /// Where rustls has decrypted something, in the file.
+    pub(super) decrypted: Vec<usize>,
     /// Those of Go.
     pub(super) go: Option<golang::Sites>,
     /// Why a file that has TLS offers nothing.
@@ -87,22 +94,57 @@ impl Targets {
         let Ok(plain) = file.try_clone() else { return Self::default() };
         let cache = ReadCache::new(file);
         let Ok(elf) = Elf::read(&cache) else { return Self::default() };
-        let library = library(&elf);
-        let mut found = match golang::find(&elf) {
-            Some(Ok(sites)) => Self { library, go: Some(sites), why_not: None },
-            Some(Err(why)) => Self { library, go: None, why_not: Some(why) },
-            None if library.is_empty() => Self::without_symbols(&elf, &plain),
-            None => Self { library, go: None, why_not: None },
-        };
+        let mut found = Self { library: library(&elf), ..Self::default() };
+        found.add_rustls(&elf, &plain);
+        match golang::find(&elf) {
+            Some(Ok(sites)) => found.go = Some(sites),
+            Some(Err(why)) => found.why_not = Some(why),
+            None if found.library.is_empty() => found = Self::without_symbols(&elf, &plain),
+            None => {}
+        }
         found.library.iter_mut().for_each(|site| site.look_within(&plain));
         found
     }
 
     fn without_symbols(elf: &Elf<'_>, file: &File) -> Self {
         match builtin::find(elf, file) {
-            Some(Ok(library)) => Self { library, go: None, why_not: None },
+            Some(Ok(library)) => Self { library, ..Self::default() },
             Some(Err(why)) => Self { why_not: Some(why), ..Self::default() },
             None => Self::default(),
+        }
+    }
+
+    /// Adds the functions of rustls where all are there that it takes.
+    fn add_rustls(&mut self, elf: &Elf<'_>, file: &File) {
+        let (mut sites, mut decrypted) = (Vec::new(), BTreeSet::new());
+        elf.functions(|name, address| {
+            let Some((function, offset)) = Function::named(name).zip(elf.offset(address)) else {
+                return;
+            };
+            let mut code = [0; rustls::MOST];
+            let read = file.read_at(&mut code, offset).unwrap_or_default();
+            if !function.begins(&code[..read]) {
+                return;
+            }
+            let mut site = |operation| {
+                let site = Site::new(offset as usize, operation);
+                if !sites.contains(&site) {
+                    sites.push(site);
+                }
+            };
+            match function {
+                Function::Io => site(Operation::RustIo),
+                Function::Write => site(Operation::RustWrite),
+                Function::WriteMany => site(Operation::RustWriteMany),
+                Function::Decrypted => {
+                    decrypted.insert(offset as usize);
+                }
+            }
+        });
+        let has = |operation| sites.iter().any(|site| site.cookie == operation as u64);
+        if has(Operation::RustIo) && has(Operation::RustWrite) && !decrypted.is_empty() {
+            self.library.extend(sites);
+            self.decrypted = decrypted.into_iter().collect();
         }
     }
 }

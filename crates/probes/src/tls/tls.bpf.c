@@ -18,6 +18,7 @@ struct pt_regs {
 #include "join.bpf.h"
 #include "tell.bpf.h"
 #include "go.bpf.h"
+#include "rustls.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -36,16 +37,20 @@ static __always_inline bool is_nested(struct call *outer, struct call *inner)
 static __always_inline int enter(struct pt_regs *ctx)
 {
 	u64 thread = bpf_get_current_pid_tgid(), cookie = bpf_get_attach_cookie(ctx);
+	u64 first = ctx->di, second = ctx->si;
 	struct call *call = bpf_map_lookup_elem(&calls, &thread);
 	struct call fresh = {};
 
 	fresh.stack = ctx->sp;
-	fresh.session = ctx->di;
-	fresh.buffer = ctx->si;
+	barrier_var(first); /* a choice between values, not between places of them */
+	barrier_var(second);
+	fresh.buffer = second;
+	fresh.asked = ctx->dx;
 	fresh.count_at = ctx->cx;
 	fresh.began = bpf_ktime_get_ns();
 	fresh.fd = -1;
 	fresh.operation = cookie & ((1 << TLS_OPERATION_BITS) - 1);
+	fresh.session = fresh.operation == TLS_RUST_IO ? second : first;
 	fresh.watched = cookie >> TLS_OPERATION_BITS;
 	if (call && is_nested(call, &fresh))
 		return 0;
@@ -78,6 +83,14 @@ static __always_inline int finish(struct pt_regs *ctx, struct call *call)
 	s64 count;
 
 	call->stack = 0;
+	if (call->operation == TLS_RUST_IO) {
+		rust_returns(call);
+		return 0;
+	}
+	if (call->operation == TLS_RUST_WRITE || call->operation == TLS_RUST_WRITE_MANY) {
+		rust_takes_to_send(ctx, call);
+		return 0;
+	}
 	socket = call->socket;
 	if (!socket && call->fd >= 0)
 		socket = cookie_of(call->fd);
@@ -137,6 +150,7 @@ static __always_inline int done(struct pt_regs *ctx)
 PROGRAM(tls_enter, "uprobe", enter)
 PROGRAM(tls_leave, "uretprobe", leave)
 PROGRAM(tls_done, "uprobe", done)
+PROGRAM(tls_rust_decrypted, "uprobe", rust_decrypted)
 PROGRAM(tls_go_write, "uprobe", go_writes)
 PROGRAM(tls_go_read, "uprobe", go_reads_begin)
 PROGRAM(tls_go_return, "uprobe", go_reads_end)

@@ -14,6 +14,10 @@ enum tls_operation {
 	TLS_READ_EX,  /* (session, buffer, size, *read): gives 1 */
 	TLS_WRITE_EX, /* (session, buffer, size, *written): gives 1 */
 	TLS_OTHER,    /* (session): uses the connection, carries no plaintext */
+	/* Of rustls: */
+	TLS_RUST_IO,	     /* (result, connection): is lent a socket */
+	TLS_RUST_WRITE,	     /* (connection, bytes, size): gives an error or none, and bytes taken */
+	TLS_RUST_WRITE_MANY, /* (connection, slices, count): the same */
 };
 
 /* Why plaintext could not be told. Names in Rust: tls::LOSSES. */
