@@ -341,6 +341,10 @@ fn rustls_client(port: u16) -> Vec<String> {
 fn rustls_is_told_also_after_its_connection_has_moved() {
     need_root!();
     need_commands!("openssl", "sh");
+    let own = |library: &taproot_probes::tls::Library| library.path.contains("/live_tls");
+    let found = taproot_probes::tls::survey().into_iter().find(own);
+    let why = found.map_or(Some("no TLS".to_owned()), |library| library.why_not);
+    need!(why.is_none(), "what this program's compiler left of rustls: {why:?}");
     let mut bed = bed!(in Bed::with("tls-rust", "/live_tls", |_, port| rustls_client(port)));
     bed.client.write("one\n");
     assert_eq!(bed.plain(4, 4), [b"one\n".to_vec(), b"eno\n".to_vec()]);
