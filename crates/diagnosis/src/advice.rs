@@ -76,7 +76,8 @@ pub(crate) fn advice(scene: &Scene<'_>, class: Class, finding: Option<&Finding>)
     let names = Names::of(scene, finding);
     // What followed packets named is nearer than what is usual for the class.
     let named = names.fact("object_fix").map(str::to_owned);
-    let fix = named.into_iter().chain(fix(&names)).collect();
+    let undo = names.fact("undo").map(str::to_owned);
+    let fix = named.into_iter().chain(undo).chain(fix(&names)).collect();
     let commands = commands(&names);
     Advice { fix, commands, page }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Focus<'a> {
 const DOWNSTREAM: f64 = 0.75;
 const ON_THE_WAY: f64 = 0.9;
 const AT_THE_END: f64 = 1.0;
+/// Weight of a change that was made elsewhere than on the way.
+const ELSEWHERE: f64 = 0.6;
 /// Nearness of the first suspect, wherever the way went: short of the way's end, which
 /// tells a service from the link to it.
 const SUSPECTED: f64 = 0.95;
@@ -139,7 +141,8 @@ fn weight(scene: &Scene<'_>, finding: &Finding, focus: &Focus<'_>) -> f64 {
             | Class::ReceiverStalled
             | Class::Stall
     );
-    if felt && starved && !focus.state.is_some_and(State::slow) {
+    let failed_first = focus.state.is_some_and(State::failed_first);
+    if felt && starved && (failed_first || !focus.state.is_some_and(State::slow)) {
         // Who is late is not refused: lack of time makes answers slow, not wrong.
         return 0.6;
     }
@@ -195,7 +198,11 @@ pub(crate) fn rank(scene: &Scene<'_>, focus: &Focus<'_>, findings: Vec<Finding>)
     let mut elsewhere = Vec::new();
     for finding in findings {
         let nearness = place_nearness(scene, focus, &near, &finding.place);
-        let score = finding.strength * weight(scene, &finding, focus) * nearness;
+        let mut score = finding.strength * weight(scene, &finding, focus) * nearness;
+        if finding.class == Class::Change && nearness < ON_THE_WAY {
+            // It was made just before, but not where the trouble begins.
+            score *= ELSEWHERE;
+        }
         if nearness > 0.0 {
             causes.push(Cause { finding, score, effects: Vec::new() });
         } else if finding.strength * weight(scene, &finding, focus) >= CLAIM {

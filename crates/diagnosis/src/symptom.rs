@@ -41,6 +41,10 @@ impl Measure {
         }
     }
 
+    fn is_latency(self) -> bool {
+        matches!(self, Self::P50 | Self::P90 | Self::P99)
+    }
+
     /// Requests a step needs for its value to mean something.
     fn needs(self) -> u64 {
         match self {
@@ -75,6 +79,10 @@ const ERRORS_AT_ALL: f64 = 0.05;
 const BLIP_OVER: Duration = Duration::from_secs(8);
 /// One that goes on and is younger may be one.
 const BLIP_NOW: Duration = Duration::from_secs(5);
+/// Share of requests that is most of them.
+const MOST: f64 = 0.5;
+/// What begins so much earlier is no effect of what begins later.
+const FIRST: Duration = Duration::from_secs(4);
 /// Failing requests needed for that.
 const ENOUGH_ERRORS: u64 = 5;
 
@@ -93,6 +101,13 @@ pub struct Symptom {
     pub windows: Windows,
     /// Its values over the span, per step, gaps as `null`.
     pub values: Vec<Option<f64>>,
+}
+
+impl Symptom {
+    /// Whether most requests fail; how slow the others are matters less.
+    fn most_fail(&self) -> bool {
+        matches!(self.measure, Measure::Errors | Measure::Unanswered) && self.level >= MOST
+    }
 }
 
 /// The state of a service.
@@ -131,9 +146,18 @@ impl State {
 
     /// Whether latency is among the symptoms.
     pub fn slow(&self) -> bool {
-        self.symptoms
-            .iter()
-            .any(|s| matches!(s.measure, Measure::P50 | Measure::P90 | Measure::P99))
+        self.symptoms.iter().any(|s| s.measure.is_latency())
+    }
+
+    /// Whether most requests failed before any became slow: then nothing that only takes
+    /// time made them fail.
+    pub fn failed_first(&self) -> bool {
+        let slow = self.symptoms.iter().filter(|s| s.measure.is_latency());
+        let slow_from = slow.map(|s| s.windows.during.from).min();
+        self.symptoms.iter().any(|s| {
+            let from = s.windows.during.from;
+            s.most_fail() && slow_from.is_some_and(|slow| slow >= from + FIRST)
+        })
     }
 
     /// Whether failures are among the symptoms.
@@ -362,7 +386,7 @@ pub fn read(scene: &Scene<'_>, service: &str) -> State {
     let over = |s: &Symptom| s.windows.during.to < scene.span.to;
     symptoms.sort_by(|a, b| {
         let worse = b.score.total_cmp(&a.score).then(a.measure.cmp(&b.measure));
-        over(a).cmp(&over(b)).then(worse)
+        over(a).cmp(&over(b)).then(b.most_fail().cmp(&a.most_fail())).then(worse)
     });
     let load = bounded(scene, &links, Measure::Rate, Direction::Both, calls.requests);
     State { service: service.into(), symptoms, load, requests: calls.requests, calls }

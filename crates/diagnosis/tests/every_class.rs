@@ -282,6 +282,8 @@ fn change(s: &mut Second, into: u64, _: &mut Noise) {
             entity: id("gateway"),
             kind: ChangeKind::Image,
             what: "shop/gateway:1 -> shop/gateway:2".into(),
+            by: "".into(),
+            undo: "".into(),
         })));
     }
     s.call("load", "gateway").work = 0.4;

@@ -151,6 +151,8 @@ fn wrong_route(s: &mut Second, into: u64, _: &mut Noise) {
             entity: id("inventory"),
             kind: ChangeKind::Route,
             what: "default via 10.1.0.1 -> default via 10.2.0.1 dev net1".into(),
+            by: "".into(),
+            undo: "".into(),
         })));
     }
 }

@@ -5,9 +5,9 @@ use crate::{Attributes, Data, Owner, Registry, Value};
 use std::sync::Arc;
 use taproot_model::schema::attribute_of_key;
 use taproot_model::{
-    Change, ChangeKind, Edge, EntityId, Flow, Gibberish, Histogram, Lifecycle, LifecycleKind,
-    LogPattern, LogSeverity, Loss, Metric, MetricKind, Protocol, Requests, Role, Signal,
-    SyscallFailure, Timestamp,
+    Change, Edge, EntityId, Flow, Gibberish, Histogram, Lifecycle, LifecycleKind, LogPattern,
+    LogSeverity, Loss, Metric, MetricKind, Protocol, Requests, Role, Signal, SyscallFailure,
+    Timestamp,
 };
 
 pub(crate) fn add(to: &mut Registry, signal: &Signal) {
@@ -219,15 +219,7 @@ fn add_gibberish(to: &mut Registry, gibberish: &Gibberish) {
 }
 
 fn add_change(to: &mut Registry, change: &Change) {
-    let kind = match change.kind {
-        ChangeKind::Route => "route",
-        ChangeKind::Rule => "rule",
-        ChangeKind::Address => "address",
-        ChangeKind::Firewall => "firewall",
-        ChangeKind::Image => "image",
-        ChangeKind::Spec => "spec",
-    };
-    let attributes = vec![("taproot.change.kind", kind.into())];
+    let attributes = vec![("taproot.change.kind", change.kind.name().into())];
     Sheet::of(to, &change.entity, change.at).count("taproot.changes", attributes, 1);
 }
 

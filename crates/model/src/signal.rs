@@ -351,8 +351,55 @@ pub enum ChangeKind {
     Firewall,
     /// A container image.
     Image,
-    /// A spec, config or limit.
+    /// A spec or config.
     Spec,
+    /// A network device: up or down, its MTU, whose port it is.
+    Link,
+    /// A neighbour entered by hand.
+    Neighbour,
+    /// A queue or a filter of traffic control.
+    Queue,
+    /// A switch of the kernel (`sysctl`).
+    Sysctl,
+    /// A limit of a control group.
+    Limit,
+    /// A container was started anew in its pod.
+    Restart,
+}
+
+impl ChangeKind {
+    /// Its name, as `taproot.change.kind`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Route => "route",
+            Self::Rule => "rule",
+            Self::Address => "address",
+            Self::Firewall => "firewall",
+            Self::Image => "image",
+            Self::Spec => "spec",
+            Self::Link => "link",
+            Self::Neighbour => "neighbour",
+            Self::Queue => "queue",
+            Self::Sysctl => "sysctl",
+            Self::Limit => "limit",
+            Self::Restart => "restart",
+        }
+    }
+
+    /// Whether it decides over packets.
+    pub fn of_network(self) -> bool {
+        matches!(
+            self,
+            Self::Route
+                | Self::Rule
+                | Self::Address
+                | Self::Firewall
+                | Self::Link
+                | Self::Neighbour
+                | Self::Queue
+                | Self::Sysctl
+        )
+    }
 }
 
 /// Something was changed by somebody.
@@ -366,6 +413,12 @@ pub struct Change {
     pub kind: ChangeKind,
     /// In words, before and after (`default via 10.1.0.1 -> default via 10.2.0.1 dev net1`).
     pub what: Name,
+    /// By whom (`nft (pid 123)`), empty where the kernel does not tell.
+    #[serde(default)]
+    pub by: Name,
+    /// The command that takes it back, empty where none is known.
+    #[serde(default)]
+    pub undo: Name,
 }
 
 /// A cluster event (Kubernetes `Event`).

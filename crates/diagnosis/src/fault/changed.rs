@@ -1,12 +1,11 @@
 //! The families control plane and change: what the cluster could not do, and what
 //! somebody did just before.
 
+use super::made::{self, BEFORE};
 use super::{Case, Class, Finding, Leaf};
 use crate::scene::Scene;
 use crate::stats::grade;
-use crate::units;
-use std::time::Duration;
-use taproot_model::{Change, ChangeKind, ClusterEvent, Entity};
+use taproot_model::{Change, ChangeKind, ClusterEvent, Entity, EntityId, EntityKind, Timestamp};
 
 /// Reasons of cluster events by which a workload does not come to run as it was asked
 /// to, with what each means.
@@ -28,15 +27,17 @@ const REASONS: [(&str, &str); 14] = [
 ];
 /// Events of one reason that are more than a slow start.
 const ENOUGH: usize = 2;
-/// How long before the trouble a change may have been made.
-const BEFORE: Duration = Duration::from_mins(2);
-/// The trouble is bounded to some seconds.
-const SLACK: Duration = Duration::from_secs(10);
+/// A change that is one of many reasons: named, never claimed by itself.
+const WEAK: f64 = 0.4;
 
 pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     for entity in scene.workloads() {
         out.extend(rollout(scene, entity));
         out.extend(change(scene, entity));
+    }
+    // A change of the node's network that a fault of packets does not explain.
+    for node in scene.entities.values().filter(|e| e.kind == EntityKind::Node) {
+        out.extend(change(scene, node));
     }
 }
 
@@ -57,54 +58,48 @@ fn rollout(scene: &Scene<'_>, entity: &Entity) -> Option<Finding> {
     let strength = 0.55 + 0.25 * grade(alike as f64, 1.0, 5.0);
     case.leaf(Leaf::new("cluster_event.reason", alike as f64, strength, text));
     if let Some(made) = latest(scene, entity) {
-        let text = format!("at {} it was changed: {}", made.at, made.what);
+        let text = made::words(scene, made, begun(scene));
         case.leaf(Leaf::new("change.what", 1.0, 0.3, text));
-        case.fact("change", made.what.to_string());
+        made::note(scene, made, &mut case.finding.facts);
     }
     Some(case.close(format!("{name} does not run as it was asked to: {meant}")))
+}
+
+/// When the trouble began; without one, the present.
+fn begun(scene: &Scene<'_>) -> Timestamp {
+    scene.trouble.map_or(scene.span.to, |w| w.during.from)
 }
 
 /// The newest change of an entity, or of another instance of its service, that may have
 /// led to the trouble.
 fn latest<'s>(scene: &'s Scene<'_>, entity: &Entity) -> Option<&'s Change> {
-    let ours = |c: &&Change| {
-        let of = scene.entities.get(&c.entity);
-        c.entity == entity.id || of.is_some_and(|e| e.service == entity.service)
-    };
-    let begun = scene.trouble.map_or(scene.span.to, |w| w.during.from);
-    let near = |c: &&Change| c.at <= begun + SLACK && c.at + BEFORE >= begun;
-    scene.happenings.changes.iter().filter(ours).rfind(near)
+    let others = scene.instances(&entity.service).map(|e| &e.id);
+    let ours: Vec<&EntityId> = std::iter::once(&entity.id).chain(others).collect();
+    made::latest(scene, &ours, |c| ours.contains(&&c.entity), begun(scene))
 }
 
 fn change(scene: &Scene<'_>, entity: &Entity) -> Option<Finding> {
     let w = scene.trouble.filter(|w| w.before.is_some())?;
     let made = latest(scene, entity).filter(|c| c.entity == entity.id)?;
     let name = entity.instance();
-    let what = match made.kind {
-        ChangeKind::Image => "image",
-        ChangeKind::Spec => "configuration",
-        ChangeKind::Route | ChangeKind::Rule | ChangeKind::Address => "network",
-        ChangeKind::Firewall => "firewall",
-    };
     let apart = w.during.from.since(made.at);
     let mut case = Case::new(Class::Change, scene.place(&entity.id));
-    case.since(Some(w.during.from)).fact("change", made.what.to_string());
+    case.since(Some(w.during.from));
+    made::note(scene, made, &mut case.finding.facts);
     case.culprit(
         format!("the change of {name} at {}: {}", made.at, made.what),
         Some(entity.id.clone()),
     );
-    let text = format!(
-        "the {what} of {name} was changed at {}, {} before the trouble: {}",
-        made.at,
-        units::time(apart.as_secs_f64()),
-        made.what
-    );
-    let strength = 0.5 + 0.15 * (1.0 - grade(apart.as_secs_f64(), 5.0, BEFORE.as_secs_f64()));
+    // What many pods share is changed all the time, and a restart is more often an effect.
+    let weak = entity.kind == EntityKind::Node || made.kind == ChangeKind::Restart;
+    let near = 1.0 - grade(apart.as_secs_f64(), 5.0, BEFORE.as_secs_f64());
+    let strength = if weak { WEAK } else { 0.5 + 0.15 * near };
+    let text = made::words(scene, made, w.during.from);
     case.leaf(Leaf::new("change.what", 1.0, strength, text));
-    let others = scene.happenings.changes.iter().filter(|c| {
-        c.entity != entity.id && c.at <= w.during.from + SLACK && c.at + BEFORE >= w.during.from
-    });
-    let others = others.count();
+    let near = |c: &&Change| {
+        c.entity != entity.id && c.at <= w.during.from && c.at + BEFORE >= w.during.from
+    };
+    let others = scene.happenings.changes.iter().filter(near).count();
     if others > 0 {
         // Any of them may have done it.
         case.doubt(0.15 * others.min(3) as f64);

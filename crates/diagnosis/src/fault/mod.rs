@@ -13,6 +13,7 @@ mod checked;
 mod class;
 mod counters;
 mod failing;
+mod made;
 mod naming;
 mod network;
 mod packets;
@@ -218,6 +219,7 @@ pub fn find(scene: &Scene<'_>) -> Vec<Finding> {
     standstill::find(scene, &mut out);
     failing::find(scene, &mut out);
     changed::find(scene, &mut out);
+    made::weigh(scene, &mut out);
     traced::weigh(scene, &mut out);
     out.sort_by(|a, b| b.strength.total_cmp(&a.strength).then(a.place.cmp(&b.place)));
     out

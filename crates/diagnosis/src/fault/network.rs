@@ -26,7 +26,7 @@ pub(super) const ROUTE_REASONS: [&str; 3] = ["IP_RPFILTER", "IP_OUTNOROUTES", "I
 pub(super) fn find(scene: &Scene<'_>, out: &mut Vec<Finding>) {
     for link in &scene.links {
         let seen = Seen::of(scene, link);
-        out.extend(connection_refused(scene, link, &seen));
+        out.extend(connection_refused(scene, link));
         out.extend(listen_overflow(scene, link, &seen));
         if link.key.transport == Transport::Tcp {
             out.extend(packet_loss(scene, link));
@@ -317,8 +317,11 @@ fn fate(scene: &Scene<'_>, server: &EntityId) -> Option<(String, f64)> {
     ))
 }
 
-fn connection_refused(scene: &Scene<'_>, link: &Link, seen: &Seen) -> Option<Finding> {
+fn connection_refused(scene: &Scene<'_>, link: &Link) -> Option<Finding> {
     let refused = |f: &FlowTotals| f.failed_connects.get("ECONNREFUSED").copied().unwrap_or(0);
+    // Bounded by its own figures: another trouble may have been felt more, and later.
+    let refusals = scene.flow_rates(link, refused);
+    let seen = Seen::within(scene, link, scene.windows_from_onset(&refusals));
     let rate = seen.rate(refused);
     let n = refused(&seen.during);
     if n < ENOUGH_REFUSED || !rate.grew(3.0) || is_dns(link) {
@@ -343,7 +346,7 @@ fn connection_refused(scene: &Scene<'_>, link: &Link, seen: &Seen) -> Option<Fin
     case.leaf(
         Leaf::new("flow.failed_connects=ECONNREFUSED", n as f64, 0.5 + 0.35 * share, text)
             .before(rate.before)
-            .series(scene.flow_rates(link, refused)),
+            .series(refusals),
     );
     let gone = fate(scene, &link.key.server);
     if let Some((words, strength)) = &gone {

@@ -1,5 +1,6 @@
 //! Network family, routing: packets that leave and never arrive.
 
+use super::made::{self, BEFORE};
 use super::network::{ROUTE_REASONS, Seen, by_name, is_dns, link_place};
 use super::refusal::no_neighbour;
 use super::resource::SAME_STORY;
@@ -9,7 +10,7 @@ use crate::scene::Scene;
 use crate::stats::grade;
 use crate::units;
 use std::collections::BTreeMap;
-use taproot_model::{ChangeKind, EntityId, Name, Transport, metric};
+use taproot_model::{Change, ChangeKind, EntityId, Name, Transport, metric};
 use taproot_world::{FlowTotals, Observer};
 
 /// Errnos of an attempt to which nothing came back, and of one that had no way to go.
@@ -113,24 +114,22 @@ pub(super) fn refused(scene: &Scene<'_>, link: &Link, seen: &Seen) -> Option<Ref
     (out.total() >= 1.0).then_some(out)
 }
 
-/// A change of routes, rules or addresses at either end, not long before.
-fn route_change(scene: &Scene<'_>, link: &Link, seen: &Seen) -> Option<Leaf> {
-    let near = seen.windows.during.from - SAME_STORY;
-    let mut changes = scene.happenings.changes.iter().filter(|c| {
-        let here = c.entity == link.key.client || c.entity == link.key.server;
-        let node = scene.entities.get(&link.key.client).map(|e| &e.node);
-        let below = node.is_some_and(|n| {
-            scene
-                .entities
-                .get(&c.entity)
-                .is_some_and(|e| e.kind == taproot_model::EntityKind::Node && e.node == *n)
-        });
-        let routing = matches!(c.kind, ChangeKind::Route | ChangeKind::Rule | ChangeKind::Address);
-        (here || below) && routing && (c.at >= near || seen.windows.before.is_none())
-    });
-    let last = changes.next_back()?;
-    let text = format!("at {} somebody changed it: {}", last.at, last.what);
-    Some(Leaf::new("change.route", 1.0, 0.5, text))
+/// A change of routes, rules, addresses or devices at either end or at their node, not
+/// long before; in a look without a past, within its first moments.
+fn route_change<'s>(scene: &'s Scene<'_>, link: &Link, seen: &Seen) -> Option<&'s Change> {
+    let ends = [&link.key.client, &link.key.server];
+    let routing = |c: &Change| {
+        use ChangeKind as K;
+        matches!(c.kind, K::Route | K::Rule | K::Address | K::Link | K::Neighbour | K::Sysctl)
+    };
+    made::latest(scene, &ends, routing, seen.windows.during.from)
+}
+
+fn changed_leaf(scene: &Scene<'_>, change: &Change, seen: &Seen) -> Leaf {
+    let begun = seen.windows.during.from;
+    let apart = begun.since(change.at).as_secs_f64();
+    let strength = 0.5 - 0.3 * grade(apart, SAME_STORY.as_secs_f64(), BEFORE.as_secs_f64());
+    Leaf::new("change.route", 1.0, strength, made::words(scene, change, begun))
 }
 
 /// The server got the request for a connection and answered, again and again.
@@ -173,9 +172,10 @@ fn wrong_route(scene: &Scene<'_>, link: &Link) -> Option<Finding> {
     let stuck = stuck(scene, link, &seen)?;
     let no_way = failed(&seen.during, &NO_WAY);
     let refused = refused(scene, link, &seen);
+    let change = route_change(scene, link, &seen);
     let why: Vec<Leaf> = [
         refused.as_ref().map(|r| r.leaf(link)),
-        route_change(scene, link, &seen),
+        change.map(|c| changed_leaf(scene, c, &seen)),
         answer_lost(scene, link, &seen),
     ]
     .into_iter()
@@ -191,6 +191,9 @@ fn wrong_route(scene: &Scene<'_>, link: &Link) -> Option<Finding> {
         Some(link.key.client.clone()),
     );
     case.fact("port", link.key.port.to_string());
+    if let Some(change) = change {
+        made::note(scene, change, &mut case.finding.facts);
+    }
     if let Some(address) = link.address {
         case.fact("address", address.ip().to_string());
     }

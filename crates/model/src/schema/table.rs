@@ -337,7 +337,8 @@ pub const INSTRUMENTS: &[Instrument] = &[
         "taproot.changes",
         "{change}",
         &["taproot.change.kind"],
-        "Routes, rules, addresses, firewalls, images and specs that were changed.",
+        "Routes, rules, addresses, devices, neighbours, queues, switches, firewalls, images, specs, \
+         limits and restarts that were changed.",
     ),
     gauge(
         "taproot.tls.certificate.not_after",

@@ -25,8 +25,13 @@ use taproot_model::{Name, Timestamp};
 /// a tool which prints it stops there.
 pub const MARK: [u8; 8] = *b"TAPROOT\x1a";
 
-/// The newest format this program reads, and the one it writes. 2: more protocols.
-pub const FORMAT: u32 = 2;
+/// The newest format this program reads, and the one it writes. 2: more protocols; 4: more
+/// kinds of changes. Any two of them differ in two bits, so that one that is flipped makes
+/// none of another; therefore there is no 3.
+pub const FORMAT: u32 = 4;
+
+/// All formats that are read.
+pub const FORMATS: [u32; 3] = [1, 2, FORMAT];
 
 /// No frame is larger than this, before and after compression, bytes.
 pub const FRAME_LIMIT: usize = 16 << 20;

@@ -1,5 +1,5 @@
 use super::frame::{self, Frame, Kind};
-use super::{End, FORMAT, Header, MARK};
+use super::{End, FORMAT, FORMATS, Header, MARK};
 use crate::{RecordingError, codec};
 use std::fmt;
 use std::fs::File;
@@ -184,9 +184,9 @@ fn check_start(from: &mut impl Read) -> Result<(), RecordingError> {
         return Err(RecordingError::NoHeader);
     }
     match u32::from_le_bytes(version) {
-        0 => Err(corrupt(MARK.len() as u64, "format 0 does not exist", 0)),
+        found if FORMATS.contains(&found) => Ok(()),
         found if found > FORMAT => Err(RecordingError::NewerFormat { found, supported: FORMAT }),
-        _ => Ok(()),
+        _ => Err(corrupt(MARK.len() as u64, "its format does not exist", 0)),
     }
 }
 

@@ -154,6 +154,8 @@ pub fn happenings(at: Timestamp) -> Vec<Signal> {
             entity: who(),
             kind: ChangeKind::Route,
             what: "default via 10.1.0.1 -> default via 10.2.0.1".into(),
+            by: "".into(),
+            undo: "".into(),
         })),
         Signal::ClusterEvent(Box::new(ClusterEvent {
             at,
@@ -390,7 +392,10 @@ fn any_event() -> impl Strategy<Value = Signal> {
                 of,
                 sample: b,
             })),
-            3 => Signal::Change(Box::new(Change { at, entity, kind: ChangeKind::Rule, what: a })),
+            3 => {
+                let (kind, undo) = (ChangeKind::Sysctl, a.clone());
+                Signal::Change(Box::new(Change { at, entity, kind, what: a, by: b, undo }))
+            }
             4 => Signal::ClusterEvent(Box::new(ClusterEvent {
                 at,
                 entity,
