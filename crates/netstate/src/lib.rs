@@ -5,6 +5,7 @@
 //! * [`predict()`] walks a packet through it as the kernel would, and says how it ends.
 //! * [`explain()`] goes from a drop to the rule, route, switch, neighbour, socket,
 //!   queue, device or program at fault.
+//! * [`watch`] tells what is changed in a namespace while it is being changed.
 //! * [`reasons`] has words for every drop reason.
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod predict;
 pub mod reasons;
 pub mod route;
 pub mod state;
+pub mod watch;
 
 pub use enter::inside;
 pub use error::{Error, Result};
@@ -26,3 +28,4 @@ pub use explain::explain;
 pub use incident::Incident;
 pub use predict::predict;
 pub use state::NetState;
+pub use watch::Watch;

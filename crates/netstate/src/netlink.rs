@@ -81,6 +81,57 @@ fn read_part<M: NetlinkDeserializable>(
     Ok(false)
 }
 
+/// One message of a datagram, its payload unread.
+pub(crate) struct Raw<'a> {
+    /// Its type.
+    pub(crate) kind: u16,
+    /// Its flags.
+    pub(crate) flags: u16,
+    /// The socket that asked for what it tells; 0 for the kernel itself.
+    pub(crate) port: u32,
+    /// Header and payload.
+    pub(crate) whole: &'a [u8],
+    /// What follows the header.
+    pub(crate) payload: &'a [u8],
+}
+
+/// Length of `struct nlmsghdr`.
+const HEADER: usize = 16;
+
+/// The messages of one datagram; what follows a broken length is left out.
+pub(crate) fn messages(bytes: &[u8]) -> impl Iterator<Item = Raw<'_>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let word = |at: usize| rest.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
+        let length = word(0)? as usize;
+        let (kind_and_flags, port) = (word(4)?, word(12)?);
+        let whole = rest.get(..length).filter(|whole| whole.len() >= HEADER)?;
+        let [kind, flags] = halves(kind_and_flags);
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(Raw { kind, flags, port, whole, payload: &whole[HEADER..] })
+    })
+}
+
+/// Two numbers of 16 bits that lie side by side.
+fn halves(word: u32) -> [u16; 2] {
+    let [a, b, c, d] = word.to_ne_bytes();
+    [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])]
+}
+
+/// The attributes of a message: kind and value. Flags in the upper two bits of the kind
+/// (nested, byte order) are taken off.
+pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    const OF_KIND: u16 = 0x3fff;
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let head = rest.get(..4)?.try_into().ok().map(u32::from_ne_bytes)?;
+        let [length, kind] = halves(head);
+        let value = rest.get(4..usize::from(length))?;
+        rest = rest.get(usize::from(length).next_multiple_of(4)..).unwrap_or_default();
+        Some((kind & OF_KIND, value))
+    })
+}
+
 /// Whether an error of the kernel means "no such thing here" rather than a fault:
 /// a family, a queue or a table that this kernel was built without.
 pub(crate) fn absent(error: &Error) -> bool {

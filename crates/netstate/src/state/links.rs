@@ -88,7 +88,7 @@ pub(crate) fn read() -> Result<Vec<Link>> {
     Ok(answers.into_iter().filter_map(link).collect())
 }
 
-fn from_message(message: LinkMessage) -> Link {
+pub(crate) fn from_message(message: LinkMessage) -> Link {
     let flags = message.header.flags;
     let mut link = Link {
         index: message.header.index,

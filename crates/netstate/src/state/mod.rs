@@ -1,14 +1,14 @@
 //! Everything that decides over packets in one network namespace, read at once.
 
 mod held;
-mod links;
-mod neighbours;
+pub(crate) mod links;
+pub(crate) mod neighbours;
 mod prefix;
 mod programs;
-mod queues;
-mod routes;
+pub(crate) mod queues;
+pub(crate) mod routes;
 mod sockets;
-mod sysctls;
+pub(crate) mod sysctls;
 
 use std::net::IpAddr;
 use std::path::Path;

@@ -72,7 +72,7 @@ pub(crate) fn read_addresses() -> Result<Vec<Address>> {
 }
 
 /// `IFA_LOCAL` is ours; on point-to-point links `IFA_ADDRESS` is the peer's.
-fn own(message: &AddressMessage) -> Option<Address> {
+pub(crate) fn own(message: &AddressMessage) -> Option<Address> {
     let local = message.attributes.iter().find_map(|attribute| match attribute {
         AddressAttribute::Local(address) => Some(*address),
         _ => None,
@@ -96,7 +96,7 @@ pub(crate) fn read_neighbours() -> Result<Vec<Neighbour>> {
     Ok(answers.into_iter().filter_map(neighbour).collect())
 }
 
-fn entry(message: &NeighbourMessage) -> Option<Neighbour> {
+pub(crate) fn entry(message: &NeighbourMessage) -> Option<Neighbour> {
     let mut address = None;
     let mut hardware = Vec::new();
     for attribute in &message.attributes {

@@ -9,8 +9,8 @@ use crate::Result;
 use crate::netlink::{absent, dump};
 
 /// Parents of filters on the way in and out (`TC_H_CLSACT | TC_H_MIN_*`).
-const INGRESS: u32 = 0xffff_fff2;
-const EGRESS: u32 = 0xffff_fff3;
+pub(crate) const INGRESS: u32 = 0xffff_fff2;
+pub(crate) const EGRESS: u32 = 0xffff_fff3;
 /// The queue that holds them (`TC_H_INGRESS`, `TC_H_CLSACT`).
 const CLSACT: u32 = 0xffff_fff1;
 
@@ -46,19 +46,24 @@ pub struct Filter {
 
 /// All queues of the calling thread's namespace.
 pub(crate) fn read_queues() -> Result<Vec<Queue>> {
+    Ok(read_messages()?.iter().map(queue).collect())
+}
+
+/// The same, with where each hangs.
+pub(crate) fn read_messages() -> Result<Vec<TcMessage>> {
     let question = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
     let answers = match dump(NETLINK_ROUTE, "queues", question) {
         Err(error) if absent(&error) => return Ok(Vec::new()),
         other => other?,
     };
-    let queue = |answer| match answer {
-        RouteNetlinkMessage::NewQueueDiscipline(message) => Some(queue(&message)),
+    let message = |answer| match answer {
+        RouteNetlinkMessage::NewQueueDiscipline(message) => Some(message),
         _ => None,
     };
-    Ok(answers.into_iter().filter_map(queue).collect())
+    Ok(answers.into_iter().filter_map(message).collect())
 }
 
-fn queue(message: &TcMessage) -> Queue {
+pub(crate) fn queue(message: &TcMessage) -> Queue {
     let mut queue = Queue {
         link: message.header.index.cast_unsigned(),
         handle: u32::from(message.header.handle),
@@ -104,7 +109,7 @@ pub(crate) fn read_filters(link: u32) -> Result<Vec<Filter>> {
     Ok(found)
 }
 
-fn filter(message: &TcMessage, link: u32, ingress: bool) -> Filter {
+pub(crate) fn filter(message: &TcMessage, link: u32, ingress: bool) -> Filter {
     let kind = message.attributes.iter().find_map(|attribute| match attribute {
         TcAttribute::Kind(kind) => Some(kind.clone()),
         _ => None,

@@ -221,6 +221,10 @@ fn plain(address: &RouteAddress) -> Option<IpAddr> {
 
 fn from_answer(answer: RouteNetlinkMessage) -> Option<Route> {
     let RouteNetlinkMessage::NewRoute(message) = answer else { return None };
+    Some(from_message(&message))
+}
+
+pub(crate) fn from_message(message: &RouteMessage) -> Route {
     let v6 = message.header.address_family == AddressFamily::Inet6;
     let mut route = Route {
         table: u32::from(message.header.table),
@@ -235,7 +239,7 @@ fn from_answer(answer: RouteNetlinkMessage) -> Option<Route> {
     for attribute in &message.attributes {
         add(&mut route, attribute);
     }
-    Some(route)
+    route
 }
 
 fn add(route: &mut Route, attribute: &RouteAttribute) {
@@ -303,6 +307,10 @@ pub(crate) fn read_rules() -> Result<Vec<Rule>> {
 
 fn rule(answer: RouteNetlinkMessage) -> Option<Rule> {
     let RouteNetlinkMessage::NewRule(message) = answer else { return None };
+    Some(rule_of(&message))
+}
+
+pub(crate) fn rule_of(message: &RuleMessage) -> Rule {
     let header = &message.header;
     let mut rule = Rule {
         priority: 0,
@@ -321,7 +329,7 @@ fn rule(answer: RouteNetlinkMessage) -> Option<Rule> {
     for attribute in &message.attributes {
         condition(&mut rule, attribute, header.src_len, header.dst_len);
     }
-    Some(rule)
+    rule
 }
 
 fn condition(rule: &mut Rule, attribute: &RuleAttribute, from_length: u8, to_length: u8) {
