@@ -81,7 +81,8 @@ pub(crate) struct AgentArgs {
     /// Time between two looks.
     #[arg(long, default_value = "1s", value_parser = units::duration)]
     pub(crate) interval: Duration,
-    /// Pods and services as `kubectl get pods,services,endpointslices -A -o json` writes them.
+    /// Pods, services and events as `kubectl get pods,services,endpointslices,events -A -o json`
+    /// writes them.
     #[arg(long, value_name = "FILE")]
     pub(crate) pods_file: Option<PathBuf>,
     /// Where the kubelet keeps container logs.

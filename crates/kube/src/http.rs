@@ -2,7 +2,7 @@
 
 use crate::resolver::HttpTarget;
 use std::fs;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,15 +103,44 @@ impl Http {
 
     /// The body of what is at a path.
     pub(crate) fn get(&self, path: &str, accept: &str) -> Result<Vec<u8>, HttpError> {
+        let (url, mut answer) = self.ask(path, accept)?;
+        let body = answer.body_mut().with_config().limit(MAX_BODY).read_to_vec();
+        body.map_err(|why| failure(url, &why))
+    }
+
+    /// Hands over each line of an answer as it comes, until the server ends it or `take`
+    /// says `false`.
+    pub(crate) fn lines(
+        &self,
+        path: &str,
+        accept: &str,
+        mut take: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), HttpError> {
+        let (url, answer) = self.ask(path, accept)?;
+        let body = answer.into_body().into_with_config().limit(MAX_BODY).reader();
+        for line in BufReader::new(body).split(b'\n') {
+            let line = line.map_err(|why| failure(url.clone(), &why.into()))?;
+            if !line.is_empty() && !take(&line) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(
+        &self,
+        path: &str,
+        accept: &str,
+    ) -> Result<(String, ureq::http::Response<ureq::Body>), HttpError> {
         let url = format!("{}{path}", self.url);
         let mut request = self.agent.get(&url).header("Accept", accept);
         if let Some(file) = &self.token_file {
             request = request.header("Authorization", format!("Bearer {}", token(file)?));
         }
-        let answer = request.call();
-        let body = answer
-            .and_then(|mut answer| answer.body_mut().with_config().limit(MAX_BODY).read_to_vec());
-        body.map_err(|why| failure(url, &why))
+        match request.call() {
+            Ok(answer) => Ok((url, answer)),
+            Err(why) => Err(failure(url, &why)),
+        }
     }
 }
 

@@ -53,5 +53,7 @@ mod workload;
 pub use directory::{Directory, FactSource};
 pub use facts::{ContainerFact, End, PodFact, Workload};
 pub use history::{History, Lease};
-pub use objects::{Backend, ObjectError, Objects, Service, ServicePort, Services};
+pub use objects::{
+    Backend, EventFact, EventObject, ObjectError, Objects, Service, ServicePort, Services,
+};
 pub use resolver::{Counters, HttpTarget, Options, Resolver, SourceState, SourceStatus};

@@ -176,12 +176,60 @@ fn the_api_server_names_services_and_pods_elsewhere_even_if_it_forbids_some() {
     assert_eq!(&*ledger.workload_kind, "Rollout", "from the metadata of replica sets");
 }
 
+/// One line of a watch: a warning about a pod.
+fn warning(pod: &str, uid: &str) -> String {
+    let event = serde_json::json!({"type": "ADDED", "object": {
+        "kind": "Event",
+        "metadata": {"name": "e1", "uid": "e1", "resourceVersion": "12"},
+        "involvedObject": {"kind": "Pod", "namespace": "bank", "name": pod, "uid": uid},
+        "reason": "BackOff", "message": "Back-off", "type": "Warning",
+        "lastTimestamp": "2026-11-20T21:31:00Z"
+    }});
+    format!("{event}\n")
+}
+
+#[test]
+fn warnings_of_the_cluster_are_told_once_and_only_of_pods_that_are_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "sesame").unwrap();
+    let pods: serde_json::Value = serde_json::from_str(PODS).unwrap();
+    let of = |field: &str| pods["items"][0]["metadata"][field].as_str().unwrap().to_owned();
+    let (name, uid) = (of("name"), of("uid"));
+    let lines = warning("elsewhere-1", "nobody") + &warning(&name, &uid).replace("e1", "e2");
+    let server = Server::start(vec![
+        ("/api/v1/services", list_of("Service")),
+        ("/api/v1/pods", PODS.to_owned()),
+        ("/api/v1/events?fieldSelector=type%3DWarning&watch=1", lines),
+        (
+            "/api/v1/events?fieldSelector=type%3DWarning&limit=1",
+            r#"{"kind":"EventList","metadata":{"resourceVersion":"11"},"items":null}"#.into(),
+        ),
+    ]);
+    let resolver = Resolver::start(Options { api_server: Some(server.target(&token)), ..quick() });
+    wait_for(&resolver, "api-server", SourceState::Ok);
+    let limit = Instant::now() + Duration::from_secs(10);
+    let mut told = Vec::new();
+    while told.is_empty() && Instant::now() < limit {
+        told = resolver.drain_events();
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let [(owner, event)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((owner.pod.as_str(), event.reason.as_str()), (name.as_str(), "BackOff"));
+    // The watch goes on, and says the same again.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(resolver.drain_events().len(), 0);
+    assert_eq!(status(&resolver, "cluster-events").state, SourceState::Ok);
+}
+
 #[test]
 fn a_file_is_read_again_when_it_changes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pods.json");
     fs::write(&file, "{\"kind\":\"Pizza\"}").unwrap();
     let resolver = Resolver::start(Options { pods_file: Some(file.clone()), ..quick() });
+    let events = status(&resolver, "cluster-events");
+    assert_eq!((events.state, events.detail.as_str()), (SourceState::Off, "no API server"));
     let failing = wait_for(&resolver, "pods-file", SourceState::Failing);
     assert!(
         failing.detail.contains("pods.json") && failing.detail.contains("Pizza"),

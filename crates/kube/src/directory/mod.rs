@@ -1,6 +1,7 @@
 //! All that is known of who is who, from all sources together. No I/O.
 
 mod entity;
+mod events;
 mod merge;
 mod pod;
 

@@ -3,14 +3,17 @@
 //! One parser reads what the kubelet (`/pods`), the API server (any list), and
 //! `kubectl get pods,services,endpointslices,replicasets -A -o json` write.
 
+mod event;
 mod node;
 mod pod;
 mod service;
 mod time;
 
+pub use event::{EventFact, EventObject};
 pub use service::{Backend, Service, ServicePort, Services};
 
 use crate::facts::{PodFact, Workload};
+use event::Event;
 use node::Node;
 use pod::Pod;
 use serde::Deserialize;
@@ -20,6 +23,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use taproot_model::{Name, Timestamp};
 
+pub(crate) use event::{Watched, list_version, watched};
 pub(crate) use time::parse as parse_time;
 
 /// Why objects could not be read.
@@ -42,6 +46,7 @@ pub struct Objects {
     services: Vec<ServiceObject>,
     slices: Vec<EndpointSlice>,
     nodes: Vec<Node>,
+    events: Vec<Event>,
     /// Owners of controllers, by namespace, kind and name.
     owners: HashMap<(Name, Name, Name), Workload>,
 }
@@ -69,6 +74,7 @@ impl Objects {
             "ServiceList" => self.services.extend(items(json)?),
             "EndpointSliceList" => self.slices.extend(items(json)?),
             "NodeList" => self.nodes.extend(items(json)?),
+            "EventList" => self.events.extend(items(json)?),
             "ReplicaSetList" => self.add_owners("ReplicaSet", items(json)?),
             "JobList" => self.add_owners("Job", items(json)?),
             "List" => {
@@ -88,6 +94,7 @@ impl Objects {
             "Service" => self.services.push(serde_json::from_value(item)?),
             "EndpointSlice" => self.slices.push(serde_json::from_value(item)?),
             "Node" => self.nodes.push(serde_json::from_value(item)?),
+            "Event" => self.events.push(serde_json::from_value(item)?),
             "ReplicaSet" | "Job" => self.add_owners(&kind, vec![serde_json::from_value(item)?]),
             _ => {}
         }
@@ -124,6 +131,13 @@ impl Objects {
     /// Names of the nodes by their addresses.
     pub fn node_addresses(&self) -> HashMap<IpAddr, Name> {
         self.nodes.iter().flat_map(Node::addresses).collect()
+    }
+
+    /// What happened, oldest first.
+    pub fn events(&self) -> Vec<EventFact> {
+        let mut facts: Vec<EventFact> = self.events.iter().filter_map(Event::fact).collect();
+        facts.sort_by_key(|fact| fact.at);
+        facts
     }
 
     /// How many pods, services and slices were read.

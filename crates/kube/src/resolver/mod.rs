@@ -14,7 +14,7 @@ pub(crate) use shared::{Job, Shared};
 use crate::cgroup::{Layout, LayoutError, Membership, Owner, Tree};
 use crate::directory::Directory;
 use crate::facts::End;
-use crate::objects::Service;
+use crate::objects::{EventFact, Service};
 use crate::{netns, process, sources};
 use shared::lock;
 use std::collections::HashSet;
@@ -72,6 +72,12 @@ impl Resolver {
     /// Entities that are new or changed since the last call.
     pub fn drain_changes(&self) -> Vec<Arc<Entity>> {
         self.shared.write().directory.drain_changes()
+    }
+
+    /// What the cluster said happened here since the last call, with whom it happened to.
+    pub fn drain_events(&self) -> Vec<(Arc<Entity>, EventFact)> {
+        let state = self.shared.read();
+        self.shared.drain_events(|fact| state.directory.subject(fact).cloned())
     }
 
     /// The owner of a control group, by the id that BPF reads

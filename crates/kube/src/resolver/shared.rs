@@ -7,11 +7,12 @@ use crate::cgroup::{Layout, LayoutError, Tree};
 use crate::conntrack::Conntrack;
 use crate::directory::Directory;
 use crate::netns;
-use std::collections::{BTreeMap, HashMap};
+use crate::objects::EventFact;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use taproot_model::{Entity, Name, Timestamp};
 
 /// What a source is asked to do out of turn.
@@ -49,7 +50,22 @@ pub(crate) struct Shared {
     unknown_groups: AtomicU64,
     jobs_dropped: AtomicU64,
     stopping: AtomicBool,
+    events: Mutex<EventLog>,
 }
+
+/// What the cluster said happened, until it is asked for.
+#[derive(Default)]
+struct EventLog {
+    /// Each with when it came.
+    waiting: VecDeque<(Instant, EventFact)>,
+    /// The newest time of each event that was told: lists name it again and again.
+    told: HashMap<Name, Timestamp>,
+}
+
+/// Events that may wait, and that are remembered as told.
+const MOST_EVENTS: usize = 4096;
+/// How long the pod of an event may take to be known.
+const EVENT_WAITS: Duration = Duration::from_secs(30);
 
 impl Shared {
     pub(super) fn new(options: Options) -> Self {
@@ -72,6 +88,7 @@ impl Shared {
             unknown_groups: AtomicU64::new(0),
             jobs_dropped: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            events: Mutex::default(),
         }
     }
 
@@ -123,6 +140,41 @@ impl Shared {
             unknown_groups: self.unknown_groups.load(Ordering::Relaxed),
             jobs_dropped: self.jobs_dropped.load(Ordering::Relaxed),
         }
+    }
+
+    /// Takes in what the cluster said happened; what it said before is passed over.
+    pub(crate) fn happened(&self, facts: Vec<EventFact>) {
+        let mut log = lock(&self.events);
+        for fact in facts {
+            if log.told.get(&fact.uid).is_some_and(|told| *told >= fact.at) {
+                continue;
+            }
+            if log.told.len() >= MOST_EVENTS {
+                log.told.clear();
+            }
+            if log.waiting.len() >= MOST_EVENTS {
+                log.waiting.pop_front();
+            }
+            log.told.insert(fact.uid.clone(), fact.at);
+            log.waiting.push_back((Instant::now(), fact));
+        }
+    }
+
+    /// Hands over what the cluster said happened, each once `owner` knows to whom; a pod
+    /// may be heard of before it is known, and most are of other nodes.
+    pub(super) fn drain_events<T>(
+        &self,
+        owner: impl Fn(&EventFact) -> Option<T>,
+    ) -> Vec<(T, EventFact)> {
+        let mut out = Vec::new();
+        lock(&self.events).waiting.retain(|(came, fact)| match owner(fact) {
+            Some(owner) => {
+                out.push((owner, fact.clone()));
+                false
+            }
+            None => came.elapsed() < EVENT_WAITS,
+        });
+        out
     }
 
     pub(super) fn stop(&self) {

@@ -4,7 +4,7 @@ use taproot_model::Timestamp;
 /// How a source of identity does, for `doctor` and the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SourceStatus {
-    /// `cgroup`, `runtime`, `cri`, `kubelet`, `api-server` or `pods-file`.
+    /// `cgroup`, `runtime`, `cri`, `kubelet`, `api-server`, `cluster-events` or `pods-file`.
     pub name: &'static str,
     /// How it does.
     pub state: SourceState,

@@ -28,6 +28,7 @@ impl PodsFile {
         let json = fs::read(&self.path).map_err(|why| self.complain(&why))?;
         let objects = Objects::parse(&json).map_err(|why| self.complain(&why))?;
         let (pods, services, _) = objects.counts();
+        shared.happened(objects.events());
         let mut state = shared.write();
         let at = Timestamp::now();
         state.directory.merge_list(objects.pod_facts(at), FactSource::File, at);

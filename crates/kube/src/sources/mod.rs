@@ -3,6 +3,7 @@
 
 mod api;
 mod cri;
+mod events;
 mod file;
 mod kubelet;
 mod local;
@@ -53,9 +54,12 @@ pub(crate) fn start(shared: &Arc<Shared>) {
         Some(target) => spawn(shared, kubelet::Kubelet::new(target.clone())),
         None => shared.set_status(SourceStatus::off("kubelet", "no address given")),
     }
-    match &shared.options.api_server {
-        Some(target) => spawn(shared, api::ApiServer::new(target.clone())),
-        None => shared.set_status(SourceStatus::off("api-server", "no address given")),
+    if let Some(target) = &shared.options.api_server {
+        spawn(shared, api::ApiServer::new(target.clone()));
+        spawn(shared, events::Events::new(target.clone()));
+    } else {
+        shared.set_status(SourceStatus::off("api-server", "no address given"));
+        shared.set_status(SourceStatus::off("cluster-events", "no API server"));
     }
     match &shared.options.pods_file {
         Some(path) => spawn(shared, file::PodsFile::new(path.clone())),
