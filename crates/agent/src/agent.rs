@@ -14,6 +14,7 @@ use taproot_probes::lifecycle::{Event, Kind, Lifecycle};
 use taproot_probes::pressure::{Failures, Sched};
 
 use crate::calls::{self, Calls};
+use crate::changes::{self, Changes, Wanted};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::features::Feature;
@@ -21,9 +22,12 @@ use crate::files::{self, Followed, FollowedById, Node, Sheet};
 use crate::lifecycle::{self, BlackBox};
 use crate::logs::{Book, Log};
 use crate::names::Names;
+use crate::options::Options;
+use crate::releases::{self, Releases};
 use crate::requests::{self, Routes};
 use crate::start::{
-    start_calls, start_failures, start_flow, start_http, start_lifecycle, start_sched, start_tls,
+    probe_changes, start_calls, start_failures, start_flow, start_http, start_lifecycle,
+    start_sched, start_tls,
 };
 use crate::{Scope, flows, waits};
 
@@ -32,45 +36,6 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Longest wait for the first batch, so that something is told soon after the start.
 const FIRST_LOOK: Duration = Duration::from_millis(250);
-
-/// How an agent runs.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// What is observed.
-    pub scope: Scope,
-    /// Time between two batches of signals.
-    pub interval: Duration,
-    /// Where names come from.
-    pub names: taproot_kube::Options,
-    /// Where the kubelet keeps container logs; `None` to leave logs alone.
-    pub log_root: Option<PathBuf>,
-    /// The node's network namespace, where it is not the agent's own.
-    pub node_netns: Option<PathBuf>,
-    /// How HTTP is observed.
-    pub http: taproot_probes::http::Options,
-    /// How every other protocol is observed.
-    pub payload: taproot_probes::payload::Options,
-    /// Whether TLS is looked into, by probes on the libraries of processes in scope.
-    pub tls: bool,
-    /// Whether failing system calls are counted (every system call gets a little slower).
-    pub failures: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            scope: Scope::All,
-            interval: Duration::from_secs(1),
-            names: taproot_kube::Options::detect(),
-            log_root: Some("/var/log/pods".into()),
-            node_netns: None,
-            http: taproot_probes::http::Options::default(),
-            payload: taproot_probes::payload::Options::default(),
-            tls: true,
-            failures: true,
-        }
-    }
-}
 
 /// The collectors of one node, with names.
 pub struct Agent {
@@ -83,6 +48,9 @@ pub struct Agent {
     lifecycle: Option<Lifecycle>,
     sched: Option<Sched>,
     failures: Option<Failures>,
+    changes: Changes,
+    releases: Releases,
+    begun: Timestamp,
     node: Node,
     routes: Routes,
     edges: flows::Remembered,
@@ -119,12 +87,16 @@ impl Agent {
         let mut calls = start_calls(&options, &mut features);
         start_tls(options.tls, calls.as_mut(), &mut features);
         let failures = start_failures(options.failures, &mut features);
+        probe_changes(netns, &mut features);
         if http.is_none() && flow.is_none() && lifecycle.is_none() && sched.is_none() {
             let why = features.iter().map(|f| format!("{}: {:?}", f.name, f.state));
             return Err(Error::NothingRuns(why.collect::<Vec<_>>().join("; ")));
         }
+        let clock = Clock::start();
         let mut agent = Self {
-            clock: Clock::start(),
+            clock,
+            releases: Releases::default(),
+            begun: clock.now(),
             node,
             routes: Routes::default(),
             edges: HashMap::new(),
@@ -141,9 +113,11 @@ impl Agent {
             lifecycle,
             sched,
             failures,
+            changes: Changes::default(),
             features,
         };
         agent.watch_scope()?;
+        agent.follow_namespaces();
         Ok(agent)
     }
 
@@ -185,6 +159,7 @@ impl Agent {
                 break;
             }
             self.follow_events(left.min(PATIENCE), &mut out);
+            self.changes.look(self.clock.now(), &mut self.names, &mut out);
         }
         self.follow_events(Duration::ZERO, &mut out);
         let interval = self.last.elapsed().as_nanos() as u64;
@@ -246,6 +221,9 @@ impl Agent {
                 if let Some((calls, process)) = self.calls.as_ref().zip(event.process.as_ref()) {
                     calls.hint(process.pid);
                 }
+            }
+            if let (Kind::Exec { .. }, Some(process)) = (&event.kind, &event.process) {
+                self.changes.started(process.pid, &process.comm, self.clock.at(event.at));
             }
             self.tell_event(&event, out);
         }
@@ -310,6 +288,9 @@ impl Agent {
             self.follow(id, false);
         }
         self.collect_files(at, interval, out);
+        releases::tell_events(&mut self.names, self.begun, out);
+        self.follow_namespaces();
+        self.changes.look(at, &mut self.names, out);
         self.collect_traffic(at, interval, out);
         self.collect_kernel(at, interval, out);
         self.collect_logs(at, interval, out);
@@ -328,11 +309,34 @@ impl Agent {
             if !followed.read(&mut Sheet { at, interval, out }) {
                 gone.push(id);
             }
+            if !entity.image.is_empty() && !entity.container.is_empty() {
+                let since = followed.since.filter(|_| followed.is_fresh());
+                out.extend(self.releases.look(&entity, since));
+            }
         }
         for id in gone {
             self.forget(id);
         }
         self.node.read(&node, &mut Sheet { at, interval, out });
+    }
+
+    /// Listens for changes in the node's network namespace and in those of the scope.
+    fn follow_namespaces(&mut self) {
+        let resolver = &self.names.resolver;
+        let own = PathBuf::from("/proc/self/ns/net");
+        let path = self.options.node_netns.clone().unwrap_or(own);
+        let node = self.names.node_netns();
+        let of_node = node.map(|inode| Wanted { inode, path, owner: resolver.node() });
+        let at = self.clock.now();
+        let of_pod = |followed: &Followed| {
+            let (inode, pid) = followed.namespace.filter(|(inode, _)| Some(*inode) != node)?;
+            let owner = resolver.resolve_netns(inode, 0, at);
+            let owner = owner.filter(|owner| self.options.scope.admits(owner));
+            let owner = owner.unwrap_or_else(|| Arc::clone(&followed.entity));
+            Some(Wanted { inode, path: format!("/proc/{pid}/ns/net").into(), owner })
+        };
+        let wanted = of_node.into_iter().chain(self.followed.values().filter_map(of_pod));
+        self.changes.follow(wanted.collect());
     }
 
     fn forget(&mut self, cgroup: u64) {
@@ -418,6 +422,7 @@ impl Agent {
 
     fn collect_losses(&mut self, at: Timestamp, out: &mut Vec<Signal>) {
         let node = self.names.resolver.node().id.clone();
+        out.extend(changes::lost(at, &node, self.changes.losses()));
         let mut all: Vec<(&str, &str, u64)> = Vec::new();
         if let Some(Ok(lost)) = self.http.as_mut().map(HttpCollector::losses) {
             all.extend(lost.into_iter().map(|(reason, n)| ("http", reason, n)));

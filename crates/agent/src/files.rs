@@ -12,6 +12,7 @@ use taproot_probes::pressure::{
     NodeCounters, Stalls,
 };
 
+use crate::changes;
 use crate::error::{Error, Result};
 
 /// The level of figures of a pod's own group.
@@ -85,6 +86,44 @@ pub(crate) struct Followed {
     pub(crate) fds: Option<(u64, u64)>,
     /// Memory and its limit at the last look.
     pub(crate) memory: Option<(u64, u64)>,
+    /// Its network namespace, and a process in it.
+    pub(crate) namespace: Option<(u64, u32)>,
+    /// When it was read first.
+    pub(crate) since: Option<Timestamp>,
+    limits: Option<Limits>,
+}
+
+/// The limits of a container: CPUs, bytes, processes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Limits {
+    cpu: Option<f64>,
+    memory: Option<u64>,
+    pids: Option<u64>,
+}
+
+impl Limits {
+    fn of(reading: &CgroupReading) -> Self {
+        Self {
+            cpu: reading.cpu.limit,
+            memory: reading.memory.as_ref().and_then(|memory| memory.limit),
+            pids: reading.pids.as_ref().and_then(|pids| pids.limit),
+        }
+    }
+
+    fn tell(self, before: Self, owner: &Entity, sheet: &mut Sheet<'_>) {
+        let cpus = |l: Self| l.cpu.map(|cpus| format!("{} CPU", (cpus * 1e3).round() / 1e3));
+        let bytes = |l: Self| l.memory.map(|bytes| format!("{bytes} bytes"));
+        let pids = |l: Self| l.pids.map(|pids| format!("{pids} processes"));
+        let all = [
+            ("CPU", (cpus(before), cpus(self))),
+            ("memory", (bytes(before), bytes(self))),
+            ("processes", (pids(before), pids(self))),
+        ];
+        let at = sheet.at;
+        sheet
+            .out
+            .extend(all.into_iter().filter_map(|(w, both)| changes::limit(at, owner, w, both)));
+    }
 }
 
 impl Followed {
@@ -105,6 +144,9 @@ impl Followed {
             fresh,
             fds: None,
             memory: None,
+            namespace: None,
+            since: None,
+            limits: None,
         }
     }
 
@@ -127,6 +169,7 @@ impl Followed {
     /// Reads everything once; `false` when the container is gone.
     pub(crate) fn read(&mut self, sheet: &mut Sheet<'_>) -> bool {
         self.ticks += 1;
+        self.since.get_or_insert(sheet.at);
         match self.container.read() {
             Ok(Some(reading)) => self.resources(&reading, sheet),
             Ok(None) => return false,
@@ -139,6 +182,7 @@ impl Followed {
             sheet.count(id, metric::CPU_THROTTLED_PERIODS, POD, pod.cpu.throttled_periods);
         }
         let pids = self.pids();
+        self.find_namespace(&pids);
         self.conditions(&pids, sheet);
         self.files(&pids, sheet);
         self.network(pids.first().copied(), sheet);
@@ -171,6 +215,20 @@ impl Followed {
             }
         }
         sheet.stalls(id, &reading.stalls);
+        let limits = Limits::of(reading);
+        // What is written while a container is being made is no change.
+        if let Some(before) = self.limits.replace(limits).filter(|_| self.ticks > 2) {
+            limits.tell(before, &self.entity, sheet);
+        }
+    }
+
+    /// The network namespace. Looked up anew each time: what starts a container joins its
+    /// group first and its namespaces later, with the same process.
+    fn find_namespace(&mut self, pids: &[u32]) {
+        let of = |pid: &u32| {
+            Some((taproot_kube::netns::of_pid(Path::new("/proc"), *pid).ok()?, *pid))
+        };
+        self.namespace = pids.iter().find_map(of);
     }
 
     fn conditions(&self, pids: &[u32], sheet: &mut Sheet<'_>) {

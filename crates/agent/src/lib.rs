@@ -9,6 +9,7 @@
 
 mod agent;
 mod calls;
+mod changes;
 mod clock;
 mod error;
 mod features;
@@ -17,14 +18,17 @@ mod flows;
 mod lifecycle;
 mod logs;
 mod names;
+mod options;
+mod releases;
 mod requests;
 mod scope;
 mod stages;
 mod start;
 mod waits;
 
-pub use agent::{Agent, Options};
+pub use agent::Agent;
 pub use clock::clock_offset;
 pub use error::{Error, Result};
 pub use features::{Feature, FeatureState, probe};
+pub use options::Options;
 pub use scope::{Scope, ScopeError};

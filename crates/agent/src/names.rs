@@ -40,6 +40,11 @@ impl Names {
         Self { resolver, scope, told: HashMap::new(), node_netns }
     }
 
+    /// The inode of the node's network namespace.
+    pub(crate) fn node_netns(&self) -> Option<u64> {
+        self.node_netns
+    }
+
     /// Puts the entity before the signals that refer to it.
     pub(crate) fn tell(&mut self, entity: &Arc<Entity>, out: &mut Vec<Signal>) {
         match self.told.get(&entity.id) {

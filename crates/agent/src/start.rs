@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use taproot_netstate::Watch;
 use taproot_probes::Off;
 use taproot_probes::flow::FlowCollector;
 use taproot_probes::http::HttpCollector;
 use taproot_probes::lifecycle::Lifecycle;
 use taproot_probes::pressure::{Failures, Sched};
 
-use crate::agent::Options;
 use crate::calls::Calls;
-use crate::features::Feature;
+use crate::features::{Feature, FeatureState};
+use crate::options::Options;
 
 /// See [`crate::probe`].
 pub(crate) fn probe(unified: Option<&Path>) -> Vec<Feature> {
@@ -23,6 +24,7 @@ pub(crate) fn probe(unified: Option<&Path>) -> Vec<Feature> {
     start_tls(true, calls.as_mut(), &mut features);
     drop(calls);
     drop(start_failures(true, &mut features));
+    probe_changes(Path::new("/proc/self/ns/net"), &mut features);
     features
 }
 
@@ -112,6 +114,21 @@ fn missing(off: Vec<Off>) -> Vec<Off> {
             || ["tls_sent", "tls_received", "tls_syscall"].contains(&&*o.program)
     };
     off.into_iter().filter(|o| !stand_in(o)).collect()
+}
+
+/// Whether changes are told in a namespace; each is listened to as it is found.
+pub(crate) fn probe_changes(netns: &Path, features: &mut Vec<Feature>) {
+    let gives = "what is changed: routes, rules, addresses, devices, queues, nftables, limits";
+    features.push(match Watch::open(netns) {
+        Ok(watch) => match watch.without_firewall() {
+            None => Feature::of("changes", gives, "netlink", &[]),
+            Some(why) => {
+                let what = format!("netlink, without nftables ({why})");
+                Feature { name: "changes", gives, state: FeatureState::Partly(what) }
+            }
+        },
+        Err(error) => Feature::off("changes", gives, &error),
+    });
 }
 
 pub(crate) fn start_sched(features: &mut Vec<Feature>) -> Option<Sched> {
