@@ -246,6 +246,9 @@ int BPF_PROG(on_neighbour, struct neighbour *neigh)
 	if (!cpu || !is_fresh(&cpu->current, CURRENT_NS))
 		return 0;
 	current = &cpu->current;
+	/* Frames that are not IP need no neighbour: it is asked for again, by a timer. */
+	if (!current->tuple.protocol)
+		return 0;
 	event = event_new(TRACE_NEIGHBOUR);
 	if (!event)
 		return 0;
