@@ -158,7 +158,7 @@ impl Calculation {
     /// one's number, and how many they are.
     pub(super) fn enter(&self, table: &mut Vec<trace_operation>) -> (u16, u16) {
         let own: Vec<_> = self.operations().iter().map(|operation| operation.to_raw()).collect();
-        let same = |row: &[trace_operation]| row.iter().zip(&own).all(|(a, b)| is_same(a, b));
+        let same = |row: &[trace_operation]| row.iter().zip(&own).all(|(a, b)| is_same(*a, *b));
         let known = table.windows(own.len().max(1)).position(same);
         let first = known.unwrap_or(table.len());
         if known.is_none() {
@@ -168,7 +168,7 @@ impl Calculation {
     }
 }
 
-fn is_same(a: &trace_operation, b: &trace_operation) -> bool {
+fn is_same(a: trace_operation, b: trace_operation) -> bool {
     (a.value, a.operator, a.to, a.from, a.size) == (b.value, b.operator, b.to, b.from, b.size)
 }
 

@@ -36,7 +36,7 @@ pub(super) fn service(name: &str, protocol: Option<u32>, side: Side) -> Option<E
 
 /// Lines are an address and its names; `#` begins a comment.
 fn addresses(file: &str, name: &str) -> Vec<IpAddr> {
-    let named = entries(file).filter(|(_, names)| names.iter().any(|one| *one == name));
+    let named = entries(file).filter(|(_, names)| names.contains(&name));
     let mut found: Vec<IpAddr> = named.filter_map(|(address, _)| address.parse().ok()).collect();
     found.sort_unstable();
     found.dedup();
