@@ -169,13 +169,13 @@ mod tests {
 
     /// A function that calls all others, and is the last.
     fn calling(functions: &[Vec<u8>]) -> Vec<u8> {
-        let mut at = 0x1000 + functions.concat().len() as i32;
-        let (mut out, mut begin) = (Vec::new(), 0x1000);
+        let mut at = 0x1000 + functions.concat().len() as u32;
+        let (mut out, mut begin) = (Vec::new(), 0x1000_u32);
         for function in functions {
             at += 5;
             out.push(0xe8);
-            out.extend((begin - at).to_le_bytes());
-            begin += function.len() as i32;
+            out.extend(begin.wrapping_sub(at).to_le_bytes());
+            begin += function.len() as u32;
         }
         out.push(0xc3);
         out

@@ -52,8 +52,9 @@ impl Function {
             Self::Write | Self::WriteMany => true,
             Self::Io => !uses(code).is_empty(),
             Self::Decrypted => {
+                // Of its payload what kind it is, and its length.
                 let used = uses(code);
-                [0, 8, 16].iter().all(|place| used.contains(&Some(*place)))
+                [0, 16].iter().all(|place| used.contains(&Some(*place)))
             }
         }
     }
