@@ -225,9 +225,8 @@ impl Followed {
     /// The network namespace. Looked up anew each time: what starts a container joins its
     /// group first and its namespaces later, with the same process.
     fn find_namespace(&mut self, pids: &[u32]) {
-        let of = |pid: &u32| {
-            Some((taproot_kube::netns::of_pid(Path::new("/proc"), *pid).ok()?, *pid))
-        };
+        let of =
+            |pid: &u32| Some((taproot_kube::netns::of_pid(Path::new("/proc"), *pid).ok()?, *pid));
         self.namespace = pids.iter().find_map(of);
     }
 
