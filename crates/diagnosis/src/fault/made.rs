@@ -11,6 +11,8 @@ use taproot_model::{Change, ChangeKind, Entity, EntityId, EntityKind, Timestamp}
 
 /// How long before the trouble a change may have been made.
 pub(super) const BEFORE: Duration = Duration::from_mins(2);
+/// The same for the network of a node, which is changed with every pod.
+const SHARED: Duration = Duration::from_secs(20);
 /// The trouble is bounded to some steps, and never worse than this.
 const MOST_SLACK: Duration = Duration::from_secs(10);
 /// Added to the proof of a fault that the change is apt to make.
@@ -25,7 +27,10 @@ pub(super) fn latest<'s>(
     begun: Timestamp,
 ) -> Option<&'s Change> {
     let slack = (scene.step * 2).min(MOST_SLACK);
-    let near = |c: &&Change| c.at <= begun + slack && c.at + BEFORE >= begun;
+    let near = |c: &&Change| {
+        let before = if of_node(scene, c) { SHARED } else { BEFORE };
+        c.at <= begun + slack && c.at + before >= begun
+    };
     let here = |c: &&Change| places.iter().any(|id| touches(scene, c, id));
     scene
         .happenings
@@ -35,6 +40,11 @@ pub(super) fn latest<'s>(
         .filter(near)
         .filter(here)
         .max_by_key(|c| c.at)
+}
+
+/// Whether a change is of what a node's pods share.
+pub(super) fn of_node(scene: &Scene<'_>, change: &Change) -> bool {
+    scene.entities.get(&change.entity).is_some_and(|e| e.kind == EntityKind::Node)
 }
 
 /// Whether a change was made where an entity is: of itself, of its pod, or of the network

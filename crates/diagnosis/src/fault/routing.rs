@@ -114,13 +114,19 @@ pub(super) fn refused(scene: &Scene<'_>, link: &Link, seen: &Seen) -> Option<Ref
     (out.total() >= 1.0).then_some(out)
 }
 
-/// A change of routes, rules, addresses or devices at either end or at their node, not
+/// A change of routes, rules, addresses or devices at either end, or at their node, not
 /// long before; in a look without a past, within its first moments.
-fn route_change<'s>(scene: &'s Scene<'_>, link: &Link, seen: &Seen) -> Option<&'s Change> {
+fn route_change<'s>(
+    scene: &'s Scene<'_>,
+    link: &Link,
+    seen: &Seen,
+    of_node: bool,
+) -> Option<&'s Change> {
     let ends = [&link.key.client, &link.key.server];
     let routing = |c: &Change| {
         use ChangeKind as K;
         matches!(c.kind, K::Route | K::Rule | K::Address | K::Link | K::Neighbour | K::Sysctl)
+            && made::of_node(scene, c) == of_node
     };
     made::latest(scene, &ends, routing, seen.windows.during.from)
 }
@@ -172,7 +178,7 @@ fn wrong_route(scene: &Scene<'_>, link: &Link) -> Option<Finding> {
     let stuck = stuck(scene, link, &seen)?;
     let no_way = failed(&seen.during, &NO_WAY);
     let refused = refused(scene, link, &seen);
-    let change = route_change(scene, link, &seen);
+    let change = route_change(scene, link, &seen, false);
     let why: Vec<Leaf> = [
         refused.as_ref().map(|r| r.leaf(link)),
         change.map(|c| changed_leaf(scene, c, &seen)),
@@ -228,6 +234,11 @@ fn wrong_route(scene: &Scene<'_>, link: &Link) -> Option<Finding> {
     case.leaf(stuck);
     for leaf in why {
         case.leaf(leaf);
+    }
+    if let Some(change) = route_change(scene, link, &seen, true).filter(|_| change.is_none()) {
+        // Every pod that comes or goes changes the routes of its node: it proves little.
+        let text = made::words(scene, change, seen.windows.during.from);
+        case.leaf(Leaf::new("change.route", 1.0, 0.1, text));
     }
     if let Some(leaf) = alive(scene, link, &seen) {
         let text = leaf.text.clone();
