@@ -11,8 +11,11 @@ use taproot_probes::trace::{Account, Event};
 use crate::conversation::Conversations;
 
 /// A route lookup of a system call belongs to the packet that follows it so soon. Its ends
-/// are compared as well; a busy machine lets a process wait between the two.
+/// are compared as well.
 const LOOKUP_TO_PACKET: Duration = Duration::from_millis(50);
+/// The same where one thread did both: what it sends next is what it looked up, however
+/// long it had to wait for a CPU between the two.
+const WITHIN_THREAD: Duration = Duration::from_secs(2);
 
 /// Flags of the last of joined segments: FIN and PSH.
 const LAST_FLAGS: u8 = 0x09;
@@ -296,13 +299,17 @@ impl Maker {
         // Before a port is chosen, and where rules need none, the lookup has none.
         let fits =
             |known: SocketAddr, own: SocketAddr| known.port() == 0 || known.port() == own.port();
+        let patience = |lookup: &Event| {
+            let same = lookup.thread != 0 && lookup.thread == event.thread;
+            if same { WITHIN_THREAD } else { LOOKUP_TO_PACKET }
+        };
         let mine = |lookup: &Event| {
             let (known, own) = (&lookup.hop.tuple, &event.hop.tuple);
             lookup.hop.place.netns == netns
                 && looked_up(&lookup.hop) == Some(to)
                 && fits(known.source, own.source)
                 && fits(known.destination, own.destination)
-                && at.since(lookup.hop.at) < LOOKUP_TO_PACKET
+                && at.since(lookup.hop.at) < patience(lookup)
         };
         let (mine, others) = std::mem::take(&mut self.lookups).into_iter().partition(mine);
         self.lookups = others;

@@ -187,6 +187,19 @@ fn a_lookup_for_another_port_is_another_packets() {
     assert_eq!(trace.paths.iter().map(|path| path.hops.len()).collect::<Vec<_>>(), [2]);
 }
 
+/// On a busy machine a thread waits between the two.
+#[test]
+fn a_lookup_long_before_its_packet_is_its_threads() {
+    let second = 1_000_000_000;
+    let by = |thread, at| Event { thread, ..lookup(at, 0, 0) };
+    let packet = Event { thread: 7, ..sent(second) };
+    let trace = assemble(vec![by(7, 5), by(8, 6), by(0, 7), packet]);
+    let threads = trace.paths[0].hops.iter().map(|event| event.thread);
+    assert_eq!(threads.collect::<Vec<_>>(), [7, 7], "not what others looked up");
+    let late = Event { thread: 7, ..sent(3 * second) };
+    assert_eq!(assemble(vec![by(7, 5), late]).paths[0].hops.len(), 1);
+}
+
 #[test]
 fn a_failed_lookup_without_a_packet_is_a_path_of_its_own() {
     let trace = assemble(vec![lookup(5, -101, 0)]);

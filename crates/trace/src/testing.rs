@@ -42,6 +42,7 @@ pub(crate) fn hop(at: u64, step: Step, netns: u32, device: &str) -> Event {
         followed: false,
         own_socket: false,
         fragment: None,
+        thread: 0,
         cpu: 0,
         mark: 0,
         frame: None,

@@ -36,6 +36,10 @@ pub struct Event {
     /// Where in its datagram it begins, bytes, if it is a piece of one; only the first
     /// piece has ports.
     pub fragment: Option<u16>,
+    /// The thread whose system call it is, of a lookup before there is a packet and of the
+    /// hop with which a socket's packet begins; 0 where that is not known.
+    #[serde(default)]
+    pub thread: u32,
     /// The CPU that saw it.
     pub cpu: u32,
     /// Firewall mark.
@@ -120,6 +124,7 @@ impl Decoder {
             followed: has(flag::FOLLOWED),
             own_socket: has(flag::OWN_SOCKET),
             fragment: (raw.fragment != 0).then_some((raw.fragment & FRAGMENT_OFFSET) << 3),
+            thread: thread(raw),
             cpu: raw.cpu,
             mark: raw.mark,
             frame: has(flag::FRAME).then(|| frame(raw)),
@@ -195,6 +200,14 @@ fn sides(raw: &trace_event) -> Option<(Tuple, Tuple)> {
     let there = Tuple { tcp_flags: 0, icmp: seen.icmp.map(|_| (0, 0)), ttl: 0, length: 0, ..seen };
     let back = Tuple { source: there.destination, destination: there.source, ..there.clone() };
     Some(if raw.tracked & tracked::REPLY != 0 { (back, there) } else { (there, back) })
+}
+
+/// What `extra` says for these two kinds of hops.
+fn thread(raw: &trace_event) -> u32 {
+    match raw.step {
+        step::QUEUED | step::ROUTED => raw.extra.cast_unsigned(),
+        _ => 0,
+    }
 }
 
 fn direction(number: u32) -> Direction {

@@ -73,12 +73,13 @@ struct {
 } of_cpus SEC(".maps");
 
 /*
- * Longest time between a packet's hop and a lookup that is still its own. The next packet
- * that the CPU receives ends it in any case; rules, and an emulated CPU, take their time.
+ * How long a CPU is busy with the packet that it received last, for what is only done for
+ * received ones. The next one ends it, of whatever kind it is; a CPU that is taken away in
+ * between (a virtual one, an emulated one) needs many times the usual microseconds.
  */
+#define BUSY_NS 1000000000
+/* The same for what may as well be done for something else, as for a process. */
 #define CURRENT_NS 2000000
-/* The same for the socket that takes it: its port and namespace have to be right, too. */
-#define TAKEN_NS 20000000
 
 static __always_inline u32 folded(const u32 *words)
 {
@@ -317,6 +318,15 @@ static __always_inline struct of_cpu *of_cpu(void)
 	return bpf_map_lookup_elem(&of_cpus, &zero);
 }
 
+/* What a CPU was busy with is over, whatever came in now: ARP asks for routes, too. */
+static __always_inline void not_busy(void)
+{
+	struct of_cpu *cpu = of_cpu();
+
+	if (cpu)
+		cpu->current.time = 0;
+}
+
 /* Set before loading: the filter asks for nothing but what `struct refusal` holds. */
 const volatile bool remembers = true;
 
@@ -362,9 +372,18 @@ static __always_inline bool is_fresh(const struct current *current, u64 limit)
 	return current->time && bpf_ktime_get_ns() - current->time <= limit;
 }
 
+/*
+ * Whether nobody but a received packet is looked up like that: with the device that it came
+ * in by, or, backwards, without a transport. What is sent has one, and comes from nowhere.
+ */
+static __always_inline bool is_of_received(int came_in, u8 protocol)
+{
+	return (came_in && came_in != LOOPBACK_IFINDEX) || !protocol;
+}
+
 /* Whether a lookup between these addresses is done for the packet that the CPU is busy with. */
 static __always_inline bool is_for_current(const struct current *current, u32 source,
-					   u32 destination)
+					   u32 destination, u64 limit)
 {
 	/* A lookup without a source is no packet's: ARP asks like that in between. */
 	if (!current->time || !source)
@@ -372,7 +391,7 @@ static __always_inline bool is_for_current(const struct current *current, u32 so
 	/* Translation changes one of the two at a time; a reverse lookup swaps them. */
 	return (source == current->source || destination == current->destination ||
 		destination == current->source || source == current->destination) &&
-	       is_fresh(current, CURRENT_NS);
+	       is_fresh(current, limit);
 }
 
 #endif

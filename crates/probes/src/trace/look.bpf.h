@@ -5,7 +5,6 @@
 
 /* How a packet's place is found. */
 enum where {
-	AT_ARRIVAL, /* at the device; from here on the CPU is busy with it */
 	AT_DEVICE,
 	AT_DROP,   /* at the device, unless its field holds something else by now */
 	AT_SOCKET,
@@ -160,8 +159,6 @@ static __always_inline bool v4_wanted(struct look_at *it)
 	/* These change on the way, and no filter that remembers asks for them. */
 	start.ip.ttl = 0;
 	start.ip.check = 0;
-	if (it->where == AT_ARRIVAL)
-		cpu->current.time = 0;
 	if (remembers && is_refused(cpu, &start, it->nfct))
 		return false;
 	__builtin_memset(&it->h, 0, sizeof(it->h));
@@ -181,11 +178,8 @@ static __always_inline bool v4_wanted(struct look_at *it)
 
 static __always_inline bool v6_wanted(struct look_at *it)
 {
-	struct of_cpu *cpu = of_cpu();
 	u16 protocol = 0;
 
-	if (cpu && it->where == AT_ARRIVAL)
-		cpu->current.time = 0;
 	__builtin_memset(&it->h, 0, sizeof(it->h));
 	if (!read_headers(&it->h, as_number(it->ip), it->skb->protocol))
 		return false;
@@ -196,12 +190,8 @@ static __always_inline bool v6_wanted(struct look_at *it)
 /* A packet that is not IP. Without a frame around it nobody can say what it is. */
 static __always_inline bool frame_wanted(struct look_at *it, u16 protocol)
 {
-	struct of_cpu *cpu = of_cpu();
-
 	if (!protocol || !follows_ethernet(it->skb, it->ip))
 		return false;
-	if (cpu && it->where == AT_ARRIVAL)
-		cpu->current.time = 0;
 	__builtin_memset(&it->h, 0, sizeof(it->h));
 	fill_frame(&it->h, as_number(it->ip), bpf_ntohs(protocol),
 		   bytes_from(it->skb, it->ip) + it->skb->data_len);

@@ -95,7 +95,8 @@ int BPF_PROG(on_receive, struct sk_buff *skb)
 	struct trace_event *event;
 	struct look_at it;
 
-	begin_look(&it, skb, AT_ARRIVAL);
+	not_busy();
+	begin_look(&it, skb, AT_DEVICE);
 	/* Nobody has said yet where the header is: here it is what comes next. */
 	it.ip = skb->data;
 	if (!wanted(&it))
@@ -123,6 +124,7 @@ static __always_inline void fill_sender(struct trace_event *event, struct sock *
 	if (netns_of_task() != event->netns)
 		return;
 	event->pid = bpf_get_current_pid_tgid() >> 32;
+	event->extra = (u32)bpf_get_current_pid_tgid();
 	bpf_get_current_comm(event->command, sizeof(event->command));
 }
 

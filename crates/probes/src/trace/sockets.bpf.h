@@ -170,17 +170,19 @@ SEC("tp_btf/fib_table_lookup")
 int BPF_PROG(on_route, u32 table, struct flowi4 *flow, struct fib_nh_common *hop, int error)
 {
 	u32 source = flow->saddr, destination = flow->daddr;
+	int came_in = flow->__fl_common.flowic_iif;
 	struct of_cpu *cpu = of_cpu();
 	struct trace_event *event;
 	struct current *current;
 	struct headers h;
 	bool own;
 
-	if (!cpu || (!asks_owner &&
-		     is_for_refused(cpu, source, destination, flow->__fl_common.flowic_iif)))
+	if (!cpu || (!asks_owner && is_for_refused(cpu, source, destination, came_in)))
 		return 0;
 	current = &cpu->current;
-	own = is_for_current(current, bpf_ntohl(source), bpf_ntohl(destination));
+	own = is_for_current(current, bpf_ntohl(source), bpf_ntohl(destination),
+			     is_of_received(came_in, flow->__fl_common.flowic_proto) ?
+				     BUSY_NS : CURRENT_NS);
 	fields_of_flow(&h, flow);
 	if (asks_owner)
 		h.field[TRACE_FIELD_OWNED] = is_owned_task();
@@ -201,6 +203,7 @@ int BPF_PROG(on_route, u32 table, struct flowi4 *flow, struct fib_nh_common *hop
 	} else {
 		/* No packet yet: a system call looks up its way. */
 		event->netns = netns_of_task();
+		event->extra = (u32)bpf_get_current_pid_tgid();
 	}
 	fill_hop(event, error ? NULL : hop);
 	submit(event);
@@ -220,7 +223,7 @@ int BPF_PROG(on_ready, struct sock *sk)
 	current = &cpu->current;
 	if (current->tuple.protocol != IPPROTO_UDP ||
 	    current->tuple.destination_port != sk->__sk_common.skc_num ||
-	    current->netns != netns_of_sock(sk) || !is_fresh(current, TAKEN_NS))
+	    current->netns != netns_of_sock(sk) || !is_fresh(current, BUSY_NS))
 		return 0;
 	event = event_new(TRACE_DELIVERED);
 	if (!event)

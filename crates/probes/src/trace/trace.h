@@ -6,10 +6,10 @@
 /* What happened; says which of the event's `detail` is filled. */
 enum trace_step {
 	TRACE_RECEIVED = 1,
-	TRACE_QUEUED,
+	TRACE_QUEUED,	      /* extra: thread, where its socket sends it */
 	TRACE_TRANSMITTED,
 	TRACE_DROPPED,	      /* code: reason; location; stack follows the event */
-	TRACE_ROUTED,	      /* code: error; route */
+	TRACE_ROUTED,	      /* code: error; route; extra: thread, where no packet asks yet */
 	TRACE_NEIGHBOUR,      /* code: state; route.gateway: the address asked for */
 	TRACE_DELIVERED,
 	TRACE_RETRANSMITTED,
