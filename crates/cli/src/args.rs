@@ -143,6 +143,9 @@ pub(crate) struct RunArgs {
     /// Most bytes the store may take; the oldest, finest rows go first.
     #[arg(long, default_value = "1GiB", value_parser = units::bytes)]
     pub(crate) store_size: u64,
+    /// Do not follow packets of a link that the watch finds at fault.
+    #[arg(long)]
+    pub(crate) no_trace: bool,
     /// Send metrics and traces to what speaks OTLP there, such as http://HOST:4318; the
     /// OTEL_EXPORTER_OTLP_* variables say it too, and the rest, as that it is gRPC.
     #[arg(long, value_name = "URL")]

@@ -47,8 +47,8 @@ fn follow(
     for link in &links {
         eprintln!("following packets of {} → {} for {seconds} s ...", link.client, link.server);
     }
-    let options = live::options(&args.agent)?;
-    Ok(diagnose_trace::follow(&links, world, options, args.trace_for, interrupted))
+    let (options, entities) = (live::options(&args.agent)?, Evidence::entities(world));
+    Ok(diagnose_trace::follow(&links, entities, options, args.trace_for, interrupted))
 }
 
 /// A report in the form asked for.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use taproot_agent::Options as AgentOptions;
 use taproot_diagnosis::traced::{Fate, Seen, Told};
-use taproot_diagnosis::{Evidence, Link, Traced};
+use taproot_diagnosis::{Link, Traced};
 use taproot_kube::Resolver;
 use taproot_model::{Entity, EntityId, EntityKind, Step};
 use taproot_probes::trace::{Event, Options, Tracer};
@@ -31,13 +31,13 @@ const MOST_HOPS: usize = 100_000;
 /// Follows the packets of each link for `look`, one link after the other.
 pub(crate) fn follow(
     links: &[Link],
-    evidence: &dyn Evidence,
+    entities: Vec<Entity>,
     options: AgentOptions,
     look: Duration,
     interrupted: &AtomicBool,
 ) -> Vec<Traced> {
     let names = ClusterNames::new(Resolver::start(options.names), options.node_netns.as_deref());
-    let entities = evidence.entities().into_iter().map(|e| (e.id.clone(), e)).collect();
+    let entities = entities.into_iter().map(|e| (e.id.clone(), e)).collect();
     let follower = Follower { names, entities, look, interrupted };
     let seen = |link: &Link| match follower.link(link) {
         Ok(told) => Seen::Traced(told),

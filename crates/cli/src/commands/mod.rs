@@ -10,4 +10,5 @@ pub(crate) mod read;
 pub(crate) mod record;
 pub(crate) mod requests;
 pub(crate) mod run;
+mod run_packets;
 pub(crate) mod shell;

@@ -15,6 +15,7 @@ use taproot_server::{AppState, Server, Watch, WorldState};
 use taproot_store::{SqliteStore, StoreOptions};
 use taproot_world::World;
 
+use super::run_packets::Packets;
 use crate::args::RunArgs;
 use crate::live::{self, Live};
 
@@ -36,7 +37,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     let server = runtime.block_on(Server::bind(args.listen))?;
     let addr = server.addr();
     let exporter = otlp.map(|config| export(&state, config)).transpose()?;
-    let live = Live::start(live::options(&args.agent)?, Some(feed(&state, exporter)))?;
+    let options = live::options(&args.agent)?;
+    let packets = (!args.no_trace).then(|| Packets::new(options.clone(), Arc::clone(&interrupted)));
+    let live = Live::start(options, Some(feed(&state, exporter)))?;
     for feature in &live.features {
         tracing::info!(feature = feature.name, state = ?feature.state, "collector");
     }
@@ -45,7 +48,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<ExitCode> {
     );
     tell(addr, &args.store);
     examine(&state, live.features.clone())?;
-    watch(&state, &interrupted);
+    watch(&state, packets, &interrupted);
     live.stop()?;
     runtime.block_on(served).context("the server's task")??;
     Ok(ExitCode::SUCCESS)
@@ -105,14 +108,19 @@ fn feed(state: &Arc<WorldState>, mut exporter: Option<Exporter>) -> live::Sink {
     })
 }
 
-/// Looks for trouble before the user does, and keeps the store in shape.
-fn watch(state: &WorldState, interrupted: &AtomicBool) {
+/// Looks for trouble before the user does, lets its packets be followed, and keeps the
+/// store in shape.
+fn watch(state: &WorldState, mut packets: Option<Packets>, interrupted: &AtomicBool) {
     let mut watch = Watch::new();
     let mut told = String::new();
     while !live::pause(WATCH_EVERY, interrupted) {
         let now = taproot_model::Timestamp::now();
         state.tell_coverage();
         while state.maintain(now).unwrap_or(false) && !interrupted.load(Ordering::Relaxed) {}
+        // What its packets told makes a report new to its reader.
+        if packets.as_mut().is_some_and(|packets| packets.tell(&mut watch)) {
+            told.clear();
+        }
         let found = watch.look(&state.world());
         match found {
             Ok(Some(report)) => {
@@ -126,6 +134,9 @@ fn watch(state: &WorldState, interrupted: &AtomicBool) {
             }
             Ok(None) => {}
             Err(error) => tracing::debug!(%error, "watching"),
+        }
+        if let Some(packets) = &mut packets {
+            packets.follow(&mut watch, &state.world());
         }
     }
 }
