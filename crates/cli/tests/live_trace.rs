@@ -129,6 +129,9 @@ fn lines(output: &std::process::Output, kind: &str) -> Vec<Value> {
 #[test]
 fn two_flows_part_at_the_rule_and_the_rule_was_to_be_expected() {
     need_root!();
+    if guest_kernel().is_some() {
+        skip!("on an emulated CPU two flows may part at a lookup of the system call already");
+    }
     need_commands!("ip", "nft", "sysctl");
     let folder = tempfile::tempdir().expect("a folder");
     let kept = folder.path().join("trace").to_string_lossy().into_owned();
