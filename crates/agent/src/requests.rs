@@ -97,7 +97,9 @@ pub(crate) fn signals(
         let role = role(&delta.key);
         let own = if role == Role::Server { &edge.server } else { &edge.client };
         spent.add(&own.entity, role, &delta.stages);
-        out.push(requests(delta, edge, routes, at, interval));
+        if delta.count > 0 {
+            out.push(requests(delta, edge, routes, at, interval));
+        }
     }
     spent.signals(at, interval, out);
     for sample in batch.samples {

@@ -24,7 +24,7 @@ pub use hop::{
     Blame, Call, Category, Direction, Drop, Hop, Neighbour, NetfilterHook, PacketId, Place, Route,
     Socket, Step, Tuple,
 };
-pub use request::{Exemplar, Protocol, Requests, Stage, Stages};
+pub use request::{Exemplar, Protocol, Requests, SendBuffer, Stage, Stages};
 pub use signal::{
     Change, ChangeKind, ClusterEvent, Edge, ErrnoCount, Exit, Flow, Gibberish, Lifecycle,
     LifecycleKind, LogPattern, LogSeverity, Loss, Metric, MetricKind, Role, Signal, SyscallFailure,

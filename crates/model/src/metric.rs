@@ -23,12 +23,18 @@ pub const CPU_PREEMPTED_BY: &str = "taproot.cpu.preempted_by.time";
 /// socket's buffer until it was read), `service` (from there to the first byte of the
 /// answer), `send` (to its last byte). Of the first two, what kept the reading thread from
 /// running stands apart: `receive.queued` (waiting for a CPU), `receive.throttled` (stopped
-/// by its quota), `receive.unknown` (not seen), and so for `service`. At whoever asks:
-/// `peer` (network and peer up to the first byte), `transfer`. All parts of an end add up to
-/// the latency of the requests in [`REQUEST_STAGED`].
+/// by its quota), `receive.unknown` (not seen), and so for `service`; of `send`,
+/// `send.buffered` (written, but the socket could not send yet) and `send.unknown`. At
+/// whoever asks: `peer` (network and peer up to the first byte), `transfer`. All parts of an
+/// end add up to the latency of the requests in [`REQUEST_STAGED`]. Two more are no part of
+/// it, and those in [`REQUEST_STAGE_SEEN`] have them: `device` (from the device to the
+/// socket, before it), `qdisc` (from the socket to the device, after it).
 pub const REQUEST_STAGE_TIME: &str = "taproot.request.stage.time";
 /// Requests whose stages were seen, delta. Attribute `role=server` or `role=client`.
 pub const REQUEST_STAGED: &str = "taproot.request.staged";
+/// Requests of which a stage outside their latency was seen, delta. Attribute
+/// `stage=device` or `stage=qdisc`.
+pub const REQUEST_STAGE_SEEN: &str = "taproot.request.stage.seen";
 /// CPUs this node has, gauge.
 pub const NODE_CPUS: &str = "taproot.node.cpus";
 /// Busy CPU time of the node, seconds, delta.

@@ -125,7 +125,18 @@ pub struct Stage {
     pub unknown: u64,
 }
 
-/// Where a request's time went, nanoseconds; the parts of an end add up to its duration.
+/// Why the bytes of an answer did not leave the server's socket, nanoseconds. The rest of
+/// the time from its first to its last is the program that was still writing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendBuffer {
+    /// They were written, but the socket could not send yet.
+    pub buffered: u64,
+    /// It is not known when they were written.
+    pub unknown: u64,
+}
+
+/// Where a request's time went, nanoseconds; `receive`, `service` and `send`, or `peer` and
+/// `transfer`, add up to its duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stages {
@@ -137,6 +148,16 @@ pub enum Stages {
         service: Stage,
         /// From there to its last byte.
         send: u64,
+        /// Of `send`, what was spent in the socket's buffer; `None` where nobody looked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        buffer: Option<SendBuffer>,
+        /// Before its duration: from the device to the socket; `None` where not seen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        device: Option<u64>,
+        /// After its duration: from the socket to the device, of the answer's last packet;
+        /// `None` where not seen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        qdisc: Option<u64>,
     },
     /// Seen at the client.
     Client {

@@ -7,7 +7,7 @@ use common::{any_signal, at, entity, flow, happenings, loss, metric, requests};
 use proptest::prelude::*;
 use std::fs;
 use std::path::{Path, PathBuf};
-use taproot_model::{MetricKind, Signal};
+use taproot_model::{MetricKind, Signal, Stage, Stages};
 use taproot_store::RecordingError;
 use taproot_store::recording::{
     Ending, FORMAT, FORMATS, FRAME_LIMIT, Header, MARK, RecordingReader, RecordingWriter,
@@ -227,6 +227,23 @@ fn every_released_format_is_read() {
         assert!(failed.is_none(), "format {format}: {failed:?}");
         assert_eq!(back, golden(), "format {format}");
     }
+}
+
+/// The stages of a request as they were written before there was more to say of them.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+enum BeforeQueues {
+    Server { receive: Stage, service: Stage, send: u64 },
+}
+
+#[test]
+fn stages_without_queues_are_read_as_not_seen() {
+    let stage = Stage { total: 40, queued: 9, throttled: 30, unknown: 0 };
+    let old = BeforeQueues::Server { receive: stage, service: stage, send: 5 };
+    let back: Stages = rmp_serde::from_slice(&rmp_serde::to_vec_named(&old).unwrap()).unwrap();
+    let (buffer, device, qdisc) = (None, None, None);
+    let now = Stages::Server { receive: stage, service: stage, send: 5, buffer, device, qdisc };
+    assert_eq!(back, now);
 }
 
 proptest! {

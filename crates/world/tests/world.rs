@@ -365,6 +365,7 @@ fn a_requests_time_is_told_by_its_stages() {
             w.add(&Signal::Metric(Metric { attribute: attribute.into(), ..part }));
         };
         add(metric::REQUEST_STAGED, "role=server".into(), 2.0);
+        add(metric::REQUEST_STAGE_SEEN, "stage=qdisc".into(), 1.0);
         for (stage, seconds) in parts {
             add(metric::REQUEST_STAGE_TIME, format!("stage={stage}"), *seconds);
         }
@@ -379,15 +380,21 @@ fn a_requests_time_is_told_by_its_stages() {
         ("service", 0.016),
         ("service.queued", 0.0),
         ("service.throttled", 0.012),
-        ("send", 0.0),
+        ("send", 0.002),
+        ("send.buffered", 0.006),
+        ("qdisc", 0.03),
     ];
     let spent = told(&held_up);
-    assert!((spent.total - 0.048).abs() < 1e-9, "{spent:?}");
+    assert!((spent.total - 0.052).abs() < 1e-9, "{spent:?}");
+    assert!((spent.send - 0.004).abs() < 1e-9, "{spent:?}");
+    assert!((spent.buffered.unwrap() - 0.003).abs() < 1e-9, "{spent:?}");
+    assert_eq!((spent.qdisc, spent.device), (Some(0.03), None), "of the one that was seen");
     let parts = [spent.throttled, spent.queued, spent.work].map(|part| part.unwrap());
     let right = [0.031, 0.009, 0.008];
     assert!(parts.iter().zip(right).all(|(a, b)| (a - b).abs() < 1e-9), "{spent:?}");
 
     let unseen = told(&[("receive.unknown", 0.06), ("service.unknown", 0.036), ("send", 0.0)]);
     assert_eq!((unseen.throttled, unseen.queued, unseen.work), (None, None, None));
+    assert_eq!((unseen.buffered, unseen.qdisc), (None, None));
     assert!((unseen.unknown - 0.048).abs() < 1e-9, "{unseen:?}");
 }

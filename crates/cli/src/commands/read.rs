@@ -1,5 +1,6 @@
 //! `taproot map`, `top`, `requests` and `flows`: one picture, four views.
 
+use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -284,13 +285,22 @@ fn spent(spent: &Spent) -> String {
         (spent.queued, "waiting for a CPU"),
         (spent.unread, "unread"),
         (spent.work, "work"),
-        (Some(spent.send), "sending"),
+        (Some(spent.send - spent.buffered.unwrap_or(0.0)), "sending"),
+        (spent.buffered, "in the send buffer"),
         (Some(spent.unknown), "waits not seen here"),
     ];
     parts.sort_by(|a, b| b.0.unwrap_or(0.0).total_cmp(&a.0.unwrap_or(0.0)));
     let told = parts.iter().filter(|(time, _)| time.is_some_and(|t| t > TOO_SMALL * spent.total));
     let words: Vec<_> = told.map(|(time, what)| format!("{} {what}", seconds(*time))).collect();
-    format!("of {}: {}", seconds(Some(spent.total)), words.join(", "))
+    let mut line = format!("of {}: {}", seconds(Some(spent.total)), words.join(", "));
+    let outside =
+        [(spent.device, "before it from the device"), (spent.qdisc, "after it to the device")];
+    for (time, what) in outside {
+        if let Some(time) = time.filter(|t| *t > TOO_SMALL * spent.total) {
+            let _ = write!(line, "; {} {what}", seconds(Some(time)));
+        }
+    }
+    line
 }
 
 fn requests_table(view: &RequestsView) -> String {
@@ -364,6 +374,9 @@ mod tests {
             unread: Some(0.0),
             work: Some(0.008),
             send: 0.000_01,
+            buffered: None,
+            device: Some(0.000_01),
+            qdisc: None,
             unknown: 0.0,
         };
         let line = "of 48.0ms: 31.0ms throttled, 9.0ms waiting for a CPU, 8.0ms work";
@@ -371,5 +384,10 @@ mod tests {
         (seen.throttled, seen.queued, seen.unread, seen.work) = (None, None, None, None);
         seen.unknown = 0.048;
         assert_eq!(spent(&seen), "of 48.0ms: 48.0ms waits not seen here");
+        (seen.send, seen.buffered, seen.unknown) = (0.048, Some(0.040), 0.0);
+        seen.qdisc = Some(0.070);
+        let line =
+            "of 48.0ms: 40.0ms in the send buffer, 8.0ms sending; 70.0ms after it to the device";
+        assert_eq!(spent(&seen), line);
     }
 }

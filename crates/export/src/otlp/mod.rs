@@ -13,6 +13,7 @@ mod grpc;
 mod metrics;
 mod retry;
 mod spans;
+mod stages;
 
 pub use client::ClientError;
 pub use config::{Config, ConfigError, Kind, Protocol, Signals, Target};

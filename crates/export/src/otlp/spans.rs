@@ -1,4 +1,4 @@
-use super::{pair, resource, schema_url, scope};
+use super::{pair, resource, schema_url, scope, stages};
 use crate::call::{Call, observer};
 use crate::{Owner, Value};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -103,7 +103,11 @@ fn span(one: &Exemplar, place: Option<Place>) -> Span {
         kind: kind as i32,
         start_time_unix_nano: one.at.0,
         end_time_unix_nano: one.at.0.saturating_add(one.duration),
-        attributes: attributes.iter().map(|(key, value)| pair(key, value)).collect(),
+        attributes: attributes
+            .iter()
+            .map(|(key, value)| pair(key, value))
+            .chain(one.stages.iter().flat_map(stages::attributes))
+            .collect(),
         status: one.error.then(|| Status { code: StatusCode::Error as i32, ..Status::default() }),
         ..Span::default()
     }

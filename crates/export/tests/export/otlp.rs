@@ -1,7 +1,7 @@
 //! What is sent, decoded by the protobufs of OpenTelemetry; what is lost, counted.
 
 use crate::receiver::{self, Arrived, Receiver};
-use crate::shop::{exemplar, placed, signals};
+use crate::shop::{exemplar, placed, signals, staged};
 use flate2::read::GzDecoder;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
@@ -52,6 +52,21 @@ fn attributes(all: &[KeyValue]) -> BTreeMap<String, String> {
     let found: BTreeMap<_, _> = all.iter().map(|p| (p.key.clone(), text(p))).collect();
     assert_eq!(found.len(), all.len(), "no key stands twice");
     found
+}
+
+/// Seconds by stage.
+fn stages(all: &[KeyValue]) -> BTreeMap<&str, f64> {
+    let seconds = |pair: &KeyValue| match pair.value.as_ref().and_then(|v| v.value.as_ref()) {
+        Some(Any::DoubleValue(seconds)) => *seconds,
+        other => panic!("{other:?} is no time"),
+    };
+    let mut out = BTreeMap::new();
+    for pair in all {
+        if let Some(stage) = pair.key.strip_prefix("taproot.request.stage.duration.") {
+            out.insert(stage, seconds(pair));
+        }
+    }
+    out
 }
 
 /// One of Taproot's own sums, by its name and `error.type`.
@@ -195,7 +210,7 @@ fn requests_in_full_arrive_as_spans_compressed_and_with_headers() {
         Exporter::start(Arc::clone(&registry), config(&receiver.endpoint(), &set), "1.2.3")
             .unwrap();
     exporter.observe(&signals());
-    exporter.observe(&[exemplar(200), exemplar(503)]);
+    exporter.observe(&[staged(), exemplar(503)]);
     let arrived = receiver.next();
     exporter.stop();
     assert!(own(&registry, "otel.sdk.processor.span.queue.size", "") < 0.1, "nothing waits");
@@ -214,6 +229,14 @@ fn requests_in_full_arrive_as_spans_compressed_and_with_headers() {
     assert_ne!(fine.trace_id, failed.trace_id, "nobody said that one caused the other");
     assert_eq!(fine.end_time_unix_nano - fine.start_time_unix_nano, 2_000_000);
     assert_eq!(attributes(&fine.attributes)["url.path"], "/cart/17");
+    let stages = stages(&fine.attributes);
+    for (stage, time) in [("send.buffered", 0.000_4), ("qdisc", 0.07), ("service.throttled", 0.001)]
+    {
+        assert!((stages[stage] - time).abs() < 1e-9, "{stage}: {stages:?}");
+    }
+    for unseen in ["device", "receive.queued"] {
+        assert!(!stages.contains_key(unseen), "{unseen}: {stages:?}");
+    }
     assert!(fine.status.is_none());
     assert_eq!(failed.status.as_ref().unwrap().code, StatusCode::Error as i32);
     assert_eq!(attributes(&failed.attributes)["error.type"], "503");

@@ -3,7 +3,7 @@
 use taproot_model::trace::Origin;
 use taproot_model::{
     Edge, Endpoint, Entity, EntityKind, Exemplar, Flow, Histogram, Loss, Metric, MetricKind,
-    Protocol, Requests, Role, Signal, Timestamp, Transport, metric,
+    Protocol, Requests, Role, SendBuffer, Signal, Stage, Stages, Timestamp, Transport, metric,
 };
 
 /// 14 November 2026, 10:00 UTC.
@@ -128,6 +128,20 @@ pub(crate) fn exemplar(status: u16) -> Signal {
         request_bytes: 100,
         response_bytes: 3_000,
     }))
+}
+
+/// One of which the server saw where its time went.
+pub(crate) fn staged() -> Signal {
+    let Signal::Exemplar(mut one) = exemplar(200) else { unreachable!("as it is made") };
+    one.stages = Some(Stages::Server {
+        receive: Stage { total: 100_000, queued: 0, throttled: 0, unknown: 100_000 },
+        service: Stage { total: 1_400_000, queued: 0, throttled: 1_000_000, unknown: 0 },
+        send: 500_000,
+        buffer: Some(SendBuffer { buffered: 400_000, unknown: 0 }),
+        device: None,
+        qdisc: Some(70_000_000),
+    });
+    Signal::Exemplar(one)
 }
 
 /// A request as one end saw it, which another one may have caused.

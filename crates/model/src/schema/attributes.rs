@@ -108,7 +108,11 @@ pub const ATTRIBUTES: &[Attribute] = &[
     own("taproot.request.direction", "`request` or `response`"),
     own(
         "taproot.request.stage",
-        "`receive`, `service`, `send`, `peer`, `transfer`; `.queued`, `.throttled`, `.unknown`: why its thread did not run",
+        "`device`, `receive`, `service`, `send`, `qdisc`, `peer`, `transfer`; `.queued`, `.throttled`, `.unknown`: why its thread did not run; `.buffered`: why its socket did not send",
+    ),
+    own(
+        "taproot.request.stage.duration.{stage}",
+        "seconds of the request in that stage, all of it; `device` lies before the span and `qdisc` after it (spans only)",
     ),
     own("taproot.drop.reason", "the kernel's reason"),
     own("taproot.reset.direction", "`sent` or `received`"),

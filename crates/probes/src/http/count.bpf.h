@@ -92,7 +92,7 @@ __noinline int send_sample(struct connection *c, struct http_key *key, u64 now, 
 	out->response_bytes = bytes;
 	out->peer_port = c->peer_port;
 	out->path_length = c->current.has_path ? c->path_length : 0;
-	out->request = request_id(c, c->current.seq);
+	out->request = c->sampled = request_id(c, c->current.seq);
 	out->cause = c->key.role == HTTP_ROLE_CLIENT ? c->current.cause : 0;
 	out->context_length = c->current.has_path ? c->context_length : 0;
 	__builtin_memcpy(out->path, c->path, HTTP_PATH);
@@ -118,11 +118,47 @@ static __always_inline void add_stage(struct http_stage *sum, const struct http_
 /* The first byte of the answer was seen, and now its last. */
 static __always_inline void add_stages(struct http_value *value, struct connection *c, u64 now)
 {
-	c->stages.send = now - c->first_byte;
+	struct http_send *send = &c->stages.send;
+
+	send->total = now - c->first_byte;
 	__sync_fetch_and_add(&value->staged, 1);
 	add_stage(&value->stages.receive, &c->stages.receive);
 	add_stage(&value->stages.service, &c->stages.service);
-	add(&value->stages.send, c->stages.send);
+	add(&value->stages.send.total, send->total);
+	add(&value->stages.send.buffered, send->buffered);
+	add(&value->stages.send.unknown, send->unknown);
+	add(&value->stages.device.total, c->stages.device.total);
+	add(&value->stages.device.seen, c->stages.device.seen);
+}
+
+/*
+ * An answer is counted when it leaves its socket, and has yet to get to the device: what
+ * that took is counted with the next of the same connection, or at its end.
+ */
+static __always_inline void count_departures(struct http_value *value, struct connection *c)
+{
+	if (!c->qdisc.seen)
+		return;
+	add(&value->stages.qdisc.total, __sync_lock_test_and_set(&c->qdisc.total, 0));
+	add(&value->stages.qdisc.seen, __sync_lock_test_and_set(&c->qdisc.seen, 0));
+}
+
+/* The connection is over. */
+__noinline int last_departures(struct connection *c)
+{
+	struct http_value *value;
+	struct http_key key;
+
+	if (!c || !c->qdisc.seen)
+		return 0;
+	key = c->key;
+	key.route = c->current.route;
+	key.method = c->current.method;
+	key.status = c->dir[1].status;
+	value = count_for(&key);
+	if (value)
+		count_departures(value, c);
+	return 0;
 }
 
 /* One request has its end: answered with `status`, or with 0 not at all. */
@@ -136,6 +172,7 @@ __noinline int finish(struct connection *c, u32 status, u32 bytes, u64 now)
 
 	if (!c)
 		return 0;
+	c->sampled = 0;
 	if (c->current.served)
 		stop_serving(c);
 	key = c->key;
@@ -148,6 +185,7 @@ __noinline int finish(struct connection *c, u32 status, u32 bytes, u64 now)
 	__sync_fetch_and_add(&value->count, 1);
 	__sync_fetch_and_add(&value->request_bytes, c->current.request_bytes);
 	__sync_fetch_and_add(&value->response_bytes, bytes);
+	count_departures(value, c);
 	if (!c->current.start)
 		return 0; /* came beyond the queue: counted, its time unknown */
 	took = now - c->current.start;

@@ -79,13 +79,15 @@ static __always_inline struct connection *meet(struct __sk_buff *skb, struct pac
 	return c;
 }
 
-static __always_inline void advance(struct __sk_buff *skb, struct connection *c, u32 which, struct packet *p)
+static __always_inline void advance(struct __sk_buff *skb, struct connection *c, u32 which,
+				    struct packet *p, u64 now, bool egress)
 {
-	struct segment g = { .skb = skb, .c = c, .which = which };
+	struct segment g = { .skb = skb, .c = c, .which = which, .now = now };
 
 	g.s = take();
 	if (!g.s)
 		return;
+	g.s->arrived = egress || which ? 0 : arrived_at(skb);
 	g.seq = p->seq;
 	g.end = p->seq + p->length;
 	g.offset = p->offset;
@@ -99,7 +101,8 @@ static __always_inline int segment(struct __sk_buff *skb, bool egress)
 	struct connection *c;
 	struct direction *d;
 	struct packet p;
-	u32 which, end;
+	u32 which, end, pid = 0;
+	u64 now;
 
 	if (!sk || !dissect(skb, &p) || p.protocol != IPPROTO_TCP || (!p.length && !(p.flags & FIN)))
 		return 1;
@@ -113,12 +116,22 @@ static __always_inline int segment(struct __sk_buff *skb, bool egress)
 	if (d->phase == PHASE_DONE || (!p.length && d->phase != PHASE_CLOSE) || !enter(d))
 		return 1;
 	end = p.seq + p.length;
-	if (p.length && d->phase < PHASE_CLOSE && !within_body(c, which, p.seq, end)) {
-		if (egress)
-			note_sender(c, which, sender(sk));
-		advance(skb, c, which, &p);
+	now = bpf_ktime_get_ns();
+	if (egress) {
+		struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+
+		pid = sender(tcp);
+		if (which && tcp)
+			note_sent(c, tcp, p.seq, end, now, pid);
 	}
-	close_body(c, which, end, p.flags & FIN);
+	if (p.length && d->phase < PHASE_CLOSE && !within_body(c, which, p.seq, end, now)) {
+		if (egress)
+			note_sender(c, which, pid);
+		advance(skb, c, which, &p, now, egress);
+	}
+	close_body(c, which, end, p.flags & FIN, now);
+	if (c->ended && egress && which)
+		departs(skb, c, p.seq, now);
 	__sync_lock_test_and_set(&d->busy, 0);
 	return 1;
 }
@@ -178,5 +191,6 @@ int BPF_PROG(http_destroy, struct sock *sk)
 		c->first_byte = 0;
 		finish(c, 0, 0, now);
 	}
+	last_departures(c);
 	return 0;
 }

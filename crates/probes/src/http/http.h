@@ -69,6 +69,21 @@ struct http_stage {
 	__u64 unknown;       /* not known whether it waited */
 };
 
+/* From the first byte of an answer to its last, ns. What is in neither `buffered` nor
+ * `unknown` is the program that was still writing. */
+struct http_send {
+	__u64 total;
+	__u64 buffered;      /* written, but the socket could not send yet */
+	__u64 unknown;       /* not known when it was written */
+};
+
+/* Time before a request reaches its socket, or after its answer left it: no part of the
+ * latency. Not seen of every request. */
+struct http_outside {
+	__u64 total;         /* ns */
+	__u64 seen;          /* requests */
+};
+
 /*
  * At a server: from the first byte's arrival at the socket to its being read, from
  * there to the first byte of the answer, from there to its last. A client's `service`
@@ -77,7 +92,9 @@ struct http_stage {
 struct http_stages {
 	struct http_stage receive;
 	struct http_stage service;
-	__u64 send;
+	struct http_send send;
+	struct http_outside device; /* at a server: from the device to the socket */
+	struct http_outside qdisc;  /* at a server: from the socket to the device, the last byte */
 };
 
 struct http_value {
@@ -108,6 +125,12 @@ struct http_sample {
 	__u64 context_length; /* bytes of context that are valid */
 	__u8 context[HTTP_CONTEXT]; /* value of its traceparent */
 	__u8 path[HTTP_PATH];
+};
+
+/* A sampled answer's last packet was handed to its device. Comes after the sample. */
+struct http_departure {
+	__u64 request;       /* as in the sample */
+	__u64 qdisc;         /* ns since the packet left its socket */
 };
 
 #endif

@@ -146,6 +146,7 @@ __noinline int request_line(struct scratch *s, struct connection *c, u32 start, 
 			length = HTTP_PATH;
 		c->path_length = length;
 		c->context_length = 0;
+		c->device = c->arriving ? p.start - c->arriving : 0;
 		for (i = 0; i < HTTP_PATH / 8 && i * 8 < length; i++)
 			*(u64 *)&c->path[i * 8] = word(s, start + skip + i * 8);
 	}

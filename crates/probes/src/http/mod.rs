@@ -4,6 +4,7 @@
 //! sequence numbers; counts, latency histograms and sums of stages live in one map, exact whatever
 //! happens to the ring, which only carries samples. See `http.bpf.c`.
 
+mod departures;
 mod read;
 pub mod route;
 mod stages;
@@ -21,9 +22,10 @@ use std::rc::Rc;
 use crate::maps::entries;
 use crate::pressure::Sched;
 use crate::{Attached, Error, Off, Pod, Result, as_bytes, attach_all, from_bytes, load_tolerant};
+use departures::Arrived;
 pub use read::{Counts, Delta, Key, Method, Role, Sample};
-use skeleton::types::{http_key, http_sample, http_value};
-pub use stages::{Stage, Stages};
+use skeleton::types::{http_departure, http_key, http_sample, http_value};
+pub use stages::{Outside, Send, Stage, Stages};
 
 mod skeleton {
     #![allow(warnings, clippy::all, clippy::pedantic, reason = "generated")]
@@ -36,6 +38,8 @@ unsafe impl Pod for http_key {}
 unsafe impl Pod for http_value {}
 // SAFETY: as above.
 unsafe impl Pod for http_sample {}
+// SAFETY: as above.
+unsafe impl Pod for http_departure {}
 
 /// Reasons of `enum http_loss`, in its order.
 pub const LOSSES: [&str; 10] = [
@@ -50,6 +54,12 @@ pub const LOSSES: [&str; 10] = [
     "route_merged",
     "sample_over_budget",
 ];
+
+/// The programs that see packets coming from a device; only all of them see every one.
+const ARRIVALS: [&str; 5] =
+    ["device_netif_rx", "device_gro", "device_gro_frags", "device_receive", "device_receive_list"];
+/// The program that sees answers being handed to their device.
+const DEPARTURES: &str = "device_xmit";
 
 /// How the collector runs.
 #[derive(Clone, Debug)]
@@ -90,7 +100,7 @@ pub struct HttpCollector {
     skel: skeleton::HttpSkel<'static>,
     groups: BTreeMap<PathBuf, Vec<Link>>,
     ring: RingBuffer<'static>,
-    arrived: Rc<RefCell<Vec<Sample>>>,
+    arrived: Rc<RefCell<Arrived>>,
     seen: BTreeMap<Key, Counts>,
     lost: Vec<u64>,
     budget: i64,
@@ -127,13 +137,17 @@ impl HttpCollector {
             )));
         }
         let required = ["http_egress", "http_ingress"];
-        let (skel, mut off) =
+        let (mut skel, mut off) =
             load_tolerant("http", &required, skeleton::HttpSkelBuilder::default, |open| {
                 configure(open, options, sched)
             })?;
         let Attached { links, off: unattached } = attach_all(&skel, &required);
         off.extend(unattached);
-        let arrived = Rc::new(RefCell::new(Vec::new()));
+        let runs = |program: &str| off.iter().all(|o| o.program != program);
+        if let Some(data) = skel.maps.bss_data.as_deref_mut() {
+            data.arrivals_seen = u32::from(ARRIVALS.into_iter().all(runs));
+        }
+        let arrived = Rc::new(RefCell::new(Arrived::new(runs(DEPARTURES))));
         let ring = ring(&skel, &arrived)?;
         let collector = Self {
             skel,
@@ -187,7 +201,7 @@ impl HttpCollector {
     /// What came in since the last poll.
     pub fn poll(&mut self) -> Result<Batch> {
         self.ring.consume().map_err(Error::bpf("reading HTTP samples"))?;
-        let samples = std::mem::take(&mut *self.arrived.borrow_mut());
+        let samples = self.arrived.borrow_mut().take();
         let counts = self.read_counts()?;
         self.refill()?;
         Ok(Batch { counts, samples })
@@ -232,7 +246,7 @@ impl HttpCollector {
         for (key, value) in entries::<http_key, http_value>(&self.skel.maps.counts)? {
             let key = Key::from(&key);
             let seen = self.seen.entry(key).or_default();
-            if value.count > seen.count {
+            if seen.differs(&value) {
                 out.push(seen.advance(key, &value));
             }
         }
@@ -276,14 +290,17 @@ fn configure(
 
 fn ring(
     skel: &skeleton::HttpSkel<'static>,
-    arrived: &Rc<RefCell<Vec<Sample>>>,
+    arrived: &Rc<RefCell<Arrived>>,
 ) -> Result<RingBuffer<'static>> {
     let mut builder = RingBufferBuilder::new();
     let into = Rc::clone(arrived);
     builder
         .add(&skel.maps.samples, move |bytes| {
+            let mut into = into.borrow_mut();
             if let Some(raw) = from_bytes::<http_sample>(bytes) {
-                into.borrow_mut().push(Sample::from(&raw));
+                into.sample(Sample::from(&raw));
+            } else if let Some(raw) = from_bytes::<http_departure>(bytes) {
+                into.departure(raw.request, raw.qdisc);
             }
             0
         })

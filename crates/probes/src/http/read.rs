@@ -118,7 +118,7 @@ fn bytes(address: IpAddr) -> (u8, [u8; 16]) {
 pub struct Delta {
     /// The key.
     pub key: Key,
-    /// How many ended.
+    /// How many ended; 0 where only [`Stages::qdisc`] of earlier ones was learned.
     pub count: u64,
     /// Request bytes, heads included.
     pub request_bytes: u64,
@@ -133,7 +133,7 @@ pub struct Delta {
 /// Totals at the last poll.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    pub(super) count: u64,
+    count: u64,
     request_bytes: u64,
     response_bytes: u64,
     latency_sum: u64,
@@ -142,6 +142,12 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Whether anything was counted since. What an answer waited for its device is told
+    /// after the request itself.
+    pub(super) fn differs(&self, now: &http_value) -> bool {
+        now.count > self.count || now.stages.qdisc.seen > self.stages.qdisc.seen
+    }
+
     /// The difference to `now`, which becomes the new state.
     pub(super) fn advance(&mut self, key: Key, now: &http_value) -> Delta {
         self.buckets.resize(now.buckets.len(), 0);

@@ -119,10 +119,8 @@ __noinline int stop_serving(struct connection *c)
  * queue leaves in whatever thread an acknowledgement interrupts. Only while a thread owns
  * the socket's lock does it send by itself.
  */
-static __always_inline u32 sender(struct bpf_sock *sk)
+static __always_inline u32 sender(struct tcp_sock *tcp)
 {
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
-
 	if (!tcp || !((struct sock___serve *)tcp)->sk_lock.owned)
 		return 0;
 	return bpf_get_current_task_btf()->pid;

@@ -113,6 +113,30 @@ static __always_inline void server_stages(struct connection *c)
 		split(p->reader, p->read, c->first_byte, service);
 	else
 		service->unknown = service->total;
+	c->stages.device.seen = p->has_path && c->device;
+	c->stages.device.total = c->stages.device.seen ? c->device : 0;
+}
+
+/*
+ * A segment of answers leaves the socket. What passed since the last one was spent in the
+ * socket's buffer if there were bytes then that could not go with it. If there were none,
+ * the program had yet to write; that it did just now is proved where a thread sends by
+ * itself (`pid`).
+ */
+static __always_inline void note_sent(struct connection *c, struct tcp_sock *tcp, u32 seq, u32 end,
+				      u64 now, u32 pid)
+{
+	struct http_send *send = &c->stages.send;
+	u64 since = now - c->sent_at;
+
+	if ((s32)(seq - tcp->snd_nxt) < 0)
+		return; /* once more */
+	if (c->unsent)
+		send->buffered += since;
+	else if (!pid)
+		send->unknown += since;
+	c->sent_at = now;
+	c->unsent = (s32)(tcp->write_seq - end) > 0;
 }
 
 /* Fills in `stages` of the request that is being answered, up to its first byte. */

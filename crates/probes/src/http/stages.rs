@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use super::skeleton::types::{http_stage, http_stages};
+use super::skeleton::types::{http_outside, http_send, http_stage, http_stages};
 
 /// A part of the time of one request or of several, nanoseconds.
 ///
@@ -58,8 +58,88 @@ impl From<&http_stage> for Stage {
     }
 }
 
+/// From the first byte of an answer to its last, nanoseconds.
+///
+/// What is in neither `buffered` nor `unknown` is the program that was still writing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Send {
+    /// All of it.
+    pub total: u64,
+    /// What the program had written waited in the socket: for the receiver's window, for
+    /// the congestion window, or to be paced.
+    pub buffered: u64,
+    /// It is not known when the program wrote what left at the end of this time.
+    pub unknown: u64,
+}
+
+impl Send {
+    /// What is known to be the program's own: it had not written more yet.
+    pub fn rest(&self) -> u64 {
+        self.total.saturating_sub(self.buffered + self.unknown)
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            total: self.total.saturating_sub(before.total),
+            buffered: self.buffered.saturating_sub(before.buffered),
+            unknown: self.unknown.saturating_sub(before.unknown),
+        }
+    }
+}
+
+impl AddAssign for Send {
+    fn add_assign(&mut self, other: Self) {
+        self.total += other.total;
+        self.buffered += other.buffered;
+        self.unknown += other.unknown;
+    }
+}
+
+impl From<&http_send> for Send {
+    fn from(raw: &http_send) -> Self {
+        Self { total: raw.total, buffered: raw.buffered, unknown: raw.unknown }
+    }
+}
+
+/// Time before requests reached their socket, or after their answers left it: no part of
+/// their latency, and not seen of every request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// Nanoseconds.
+    pub total: u64,
+    /// Of so many requests.
+    pub seen: u64,
+}
+
+impl Outside {
+    /// Of one request: how long; `None` where that was not seen.
+    pub fn of_one(&self) -> Option<u64> {
+        (self.seen > 0).then_some(self.total)
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            total: self.total.saturating_sub(before.total),
+            seen: self.seen.saturating_sub(before.seen),
+        }
+    }
+}
+
+impl AddAssign for Outside {
+    fn add_assign(&mut self, other: Self) {
+        self.total += other.total;
+        self.seen += other.seen;
+    }
+}
+
+impl From<&http_outside> for Outside {
+    fn from(raw: &http_outside) -> Self {
+        Self { total: raw.total, seen: raw.seen }
+    }
+}
+
 /// The stages of one request, or their sums over `count` requests. The three totals make
-/// up the latency of these requests.
+/// up the latency of these requests; `device` comes before it, and `qdisc` after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stages {
     /// Requests whose stages were seen. At a server that takes a tracepoint at the read,
@@ -73,7 +153,13 @@ pub struct Stages {
     /// total is filled in.
     pub service: Stage,
     /// From the first byte of the answer to its last.
-    pub send: u64,
+    pub send: Send,
+    /// At a server: from the device's handing over the packet in which the request begins
+    /// to its arrival at the socket. Not seen of pipelined requests.
+    pub device: Outside,
+    /// At a server: from the answer's last packet leaving the socket to its being handed
+    /// to the device. Not seen where the packet was cut up or lost on the way.
+    pub qdisc: Outside,
 }
 
 impl AddAssign for Stages {
@@ -82,6 +168,8 @@ impl AddAssign for Stages {
         self.receive += other.receive;
         self.service += other.service;
         self.send += other.send;
+        self.device += other.device;
+        self.qdisc += other.qdisc;
     }
 }
 
@@ -92,7 +180,9 @@ impl Stages {
             count,
             receive: Stage::from(&raw.receive),
             service: Stage::from(&raw.service),
-            send: raw.send,
+            send: Send::from(&raw.send),
+            device: Outside::from(&raw.device),
+            qdisc: Outside::from(&raw.qdisc),
         }
     }
 
@@ -102,7 +192,9 @@ impl Stages {
             count: self.count.saturating_sub(before.count),
             receive: self.receive.since(before.receive),
             service: self.service.since(before.service),
-            send: self.send.saturating_sub(before.send),
+            send: self.send.since(before.send),
+            device: self.device.since(before.device),
+            qdisc: self.qdisc.since(before.qdisc),
         }
     }
 }

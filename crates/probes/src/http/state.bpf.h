@@ -16,6 +16,7 @@ const volatile bool waits_known = false;
 
 /* Never read: no map holds a sample, and what none holds is not in the Rust types. */
 const volatile struct http_sample sample_layout = {};
+const volatile struct http_departure departure_layout = {};
 
 #define WINDOW 768
 #define CARRY 128
@@ -92,15 +93,28 @@ struct connection {
 	u64 serving; /* what the thread serves that sends this segment of requests */
 	u32 writer;  /* at a server: the thread that sent the last answer; 0: not known */
 	u32 context_length;
+	u64 sent_at; /* at a server: when the last segment of answers left */
+	u64 arriving; /* when the device had the message that begins; 0: not known */
+	u64 device;  /* from the device to the socket, of the request whose path is kept; 0: not known */
+	u64 sampled; /* the request that ended last, where it was sampled; else 0 */
+	struct http_outside qdisc; /* of answers that left, until it is counted */
+	u8 unsent;   /* bytes were written that could not go with that segment */
+	u8 ended;    /* an answer ended in this segment */
+	u8 pad[6];
 	u8 path[HTTP_PATH];
 	u8 context[HTTP_CONTEXT];
 	struct pending pending[PENDING];
 	u8 carry[2][CARRY]; /* the beginning of a line that a segment cut */
 };
 
+/* With what a socket's storage puts before it, it has to fit into 2 KiB: the next size
+ * that the kernel hands out is 4. */
+_Static_assert(sizeof(struct connection) <= 2048 - 72, "a connection takes 4 KiB");
+
 struct scratch {
 	u32 busy;
 	u32 pad;
+	u64 arrived; /* when the device had this segment; 0: not known */
 	struct connection fresh; /* what a new connection starts from; only its key and port change */
 	u8 buffer[BUFFER + 16];
 };

@@ -4,6 +4,7 @@
 #define TAPROOT_HTTP_STREAM
 
 #include "line.bpf.h"
+#include "device.bpf.h"
 #include "stages.bpf.h"
 
 /* Moves `next` over a body, a gigabyte at a time: sequence numbers wrap. */
@@ -30,6 +31,7 @@ static __always_inline void response_done(struct connection *c, u64 now)
 	if (c->current_valid)
 		finish(c, d->status, d->next - d->message, now);
 	c->current_valid = 0;
+	c->ended = 1;
 }
 
 /* The blank line of a request: what follows, a body or the next request? */
@@ -296,6 +298,14 @@ static __always_inline u32 find_line(struct segment *g, struct direction *d)
 	return line_feed(g->s, g->at);
 }
 
+static __always_inline void message_begins(struct connection *c, u32 which, u64 arrived)
+{
+	if (which)
+		c->stages.send.buffered = c->stages.send.unknown = 0;
+	else
+		c->arriving = arrived;
+}
+
 /* One line, or one leap over a body. 1 ends the segment. */
 static long step(u32 i, struct segment *g)
 {
@@ -323,6 +333,7 @@ static long step(u32 i, struct segment *g)
 	if (d->phase == PHASE_FIRST && g->line == g->at && !d->skip_line) {
 		d->message_start = g->now;
 		d->message = g->base + g->line;
+		message_begins(g->c, g->which, g->s->arrived);
 	}
 	feed = find_line(g, d);
 	if (feed >= g->filled)
@@ -415,7 +426,7 @@ static __always_inline bool in_step(struct segment *g, struct direction *d)
 }
 
 /* Bytes within a body, or its last ones: nothing of them is looked at. */
-static __always_inline bool within_body(struct connection *c, u32 which, u32 seq, u32 end)
+static __always_inline bool within_body(struct connection *c, u32 which, u32 seq, u32 end, u64 now)
 {
 	struct direction *d = &c->dir[which & 1];
 	s32 left = (s32)(d->next - end);
@@ -425,7 +436,7 @@ static __always_inline bool within_body(struct connection *c, u32 which, u32 seq
 	if (!left && d->length)
 		return false; /* a body that is more than one leap */
 	if (!left)
-		message_done(c, which & 1, bpf_ktime_get_ns());
+		message_done(c, which & 1, now);
 	d->stalled = 0;
 	return true;
 }
@@ -434,7 +445,6 @@ static __always_inline void parse(struct segment *g)
 {
 	struct direction *d = &g->c->dir[g->which & 1];
 
-	g->now = bpf_ktime_get_ns();
 	if (in_step(g, d) && bpf_loop(MAX_STEPS, step, g, 0) >= MAX_STEPS) {
 		lose(HTTP_LOST_LONG);
 		give_up(d);
@@ -442,7 +452,7 @@ static __always_inline void parse(struct segment *g)
 }
 
 /* A body that ends with the connection goes on to here, or ends here. */
-static __always_inline void close_body(struct connection *c, u32 which, u32 end, bool fin)
+static __always_inline void close_body(struct connection *c, u32 which, u32 end, bool fin, u64 now)
 {
 	struct direction *d = &c->dir[which & 1];
 
@@ -451,7 +461,7 @@ static __always_inline void close_body(struct connection *c, u32 which, u32 end,
 	if ((s32)(end - d->next) > 0)
 		d->next = end;
 	if (fin && which) {
-		response_done(c, bpf_ktime_get_ns());
+		response_done(c, now);
 		next_message(d);
 	}
 }

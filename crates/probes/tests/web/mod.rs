@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{JoinHandle, sleep};
 use std::time::Duration;
 
-use taproot_probes::http::{Delta, HttpCollector, Options, Role, Sample};
+use taproot_probes::http::{Batch, Delta, HttpCollector, Options, Role, Sample};
 
 /// A group that holds this very process, and a collector on it.
 pub(crate) struct Web {
@@ -71,6 +71,12 @@ impl Web {
             self.routes.insert(sample.key.route, sample.path);
         }
         batch.counts
+    }
+
+    /// Everything since the last call.
+    pub(crate) fn batch(&mut self) -> Batch {
+        sleep(Duration::from_millis(200));
+        self.http.poll().unwrap()
     }
 
     /// Samples since the last call, as far as they have arrived.

@@ -265,8 +265,12 @@ fn any_requests() -> impl Strategy<Value = Signal> {
 fn any_stages() -> impl Strategy<Value = Option<Stages>> {
     let stage =
         |[total, queued, throttled, unknown]: [u64; 4]| Stage { total, queued, throttled, unknown };
-    let server = any::<([u64; 4], [u64; 4], u64)>().prop_map(move |(receive, service, send)| {
-        Some(Stages::Server { receive: stage(receive), service: stage(service), send })
+    let buffer = any::<Option<[u64; 2]>>()
+        .prop_map(|b| b.map(|[buffered, unknown]| SendBuffer { buffered, unknown }));
+    let waits = (any::<([u64; 4], [u64; 4], u64)>(), buffer, any::<[Option<u64>; 2]>());
+    let server = waits.prop_map(move |((receive, service, send), buffer, [device, qdisc])| {
+        let (receive, service) = (stage(receive), stage(service));
+        Some(Stages::Server { receive, service, send, buffer, device, qdisc })
     });
     let client =
         any::<[u64; 2]>().prop_map(|[peer, transfer]| Some(Stages::Client { peer, transfer }));

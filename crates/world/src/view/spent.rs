@@ -4,7 +4,7 @@ use serde::Serialize;
 use taproot_model::{EntityId, Span, metric};
 
 /// Where the time of the requests that an instance served went: seconds of a mean request.
-/// The parts add up to `total`.
+/// The parts add up to `total`, but for what is said to be outside of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Spent {
     /// Requests per second whose stages were seen.
@@ -23,6 +23,12 @@ pub struct Spent {
     pub work: Option<f64>,
     /// From the first byte of the answer to its last.
     pub send: f64,
+    /// Of `send`: written, but the socket could not send yet; `null` where not seen.
+    pub buffered: Option<f64>,
+    /// Before `total`: from the device to the socket; `null` where not seen.
+    pub device: Option<f64>,
+    /// After `total`: from the socket to the device; `null` where not seen.
+    pub qdisc: Option<f64>,
     /// Where it is not known whether the thread waited.
     pub unknown: f64,
 }
@@ -42,11 +48,30 @@ impl Spent {
             |part: &str| plus(time(&format!("receive.{part}")), time(&format!("service.{part}")));
         let (throttled, queued) = (both("throttled"), both("queued"));
         let (unread, work) = (time("receive"), time("service"));
-        let (send, unknown) =
-            (time("send").unwrap_or_default(), both("unknown").unwrap_or_default());
+        let (buffered, unknown) = (time("send.buffered"), both("unknown").unwrap_or_default());
+        let parts = [time("send"), buffered, time("send.unknown")];
+        let send: f64 = parts.into_iter().flatten().sum();
+        let outside = |stage: &str| {
+            let attribute = format!("stage={stage}");
+            let seen = sum(metric::REQUEST_STAGE_SEEN, &attribute).filter(|n| *n > 0.0)?;
+            sum(metric::REQUEST_STAGE_TIME, &attribute).map(|time| time / seen)
+        };
+        let (device, qdisc) = (outside("device"), outside("qdisc"));
         let known: f64 = [throttled, queued, unread, work].into_iter().flatten().sum();
         let (rate, total) = (count / seconds(span), known + send + unknown);
-        Some(Self { rate, total, throttled, queued, unread, work, send, unknown })
+        Some(Self {
+            rate,
+            total,
+            throttled,
+            queued,
+            unread,
+            work,
+            send,
+            buffered,
+            device,
+            qdisc,
+            unknown,
+        })
     }
 }
 
