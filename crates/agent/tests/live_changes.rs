@@ -259,11 +259,11 @@ fn a_rule_of_the_firewall_is_told_with_the_program_that_made_it() {
 #[test]
 fn a_burst_is_summed_up_and_a_limit_is_told() {
     let mut bed = bed!();
-    let lines: String = (0..3000_u32)
-        .map(|n| format!("route add 10.{}.{}.0/24 via 10.98.0.2\n", 100 + n / 250, n % 250))
+    let lines: Vec<String> = (0..3000_u32)
+        .map(|n| format!("route add 10.{}.{}.0/24 via 10.98.0.2", 100 + n / 250, n % 250))
         .collect();
     let batch = tempfile::NamedTempFile::new().unwrap();
-    fs::write(batch.path(), lines).unwrap();
+    fs::write(batch.path(), lines.join("\n") + "\n").unwrap();
     bed.inside(&format!("ip -batch {}", batch.path().display()));
     let told = bed.until(|change| change.what.contains("more changes of this kind (route)"));
     let named = told.iter().filter(|change| change.what.starts_with("added route")).count();
