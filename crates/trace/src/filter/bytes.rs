@@ -153,7 +153,7 @@ impl Parser {
         if !self.take(&["]"]) {
             return Err(self.wrong("a bracket is not closed", "write `]` here"));
         }
-        Ok(Number::Bytes { of, offset: Box::new(offset), size })
+        Ok(Number::Bytes { of: Box::new(of), offset: Box::new(offset), size })
     }
 
     fn size(&mut self) -> Result<u8, FilterError> {

@@ -15,7 +15,7 @@ pub(super) enum Number {
     /// Bytes of a header.
     Bytes {
         /// Which.
-        of: Header,
+        of: Box<Header>,
         /// From its beginning.
         offset: Box<Number>,
         /// 1, 2 or 4.

@@ -133,7 +133,7 @@ impl Parser {
     fn ether_proto(&mut self) -> Result<Expr, FilterError> {
         let word = self.peek().unwrap_or_default().trim_start_matches('\\');
         let named = TYPES.iter().find(|(name, _)| *name == word).map(|(_, kind)| *kind);
-        let kind = named.or_else(|| number(word)).filter(|kind| *kind <= u32::from(u16::MAX));
+        let kind = named.or_else(|| number(word)).filter(|kind| u16::try_from(*kind).is_ok());
         let Some(kind) = kind else {
             return Err(self.wrong("no protocol of frames", "write `ip`, `arp`, ... or a number"));
         };
