@@ -417,8 +417,8 @@ fn bad_input_is_told_with_the_place_and_a_hint() {
         assert!(!output.status.success());
         text(&output).1
     };
-    let error = refused(&["trace", "tcp port http"]);
-    assert!(error.contains("`http` is no port"), "{error}");
+    let error = refused(&["trace", "tcp port htttp"]);
+    assert!(error.contains("`htttp` is no port"), "{error}");
     assert!(error.contains("\n           ^ write a number"), "{error}");
     let error = refused(&["trace", "--netns", "no-such-netns-here"]);
     assert!(error.contains("`ip netns` lists names"), "{error}");
