@@ -29,8 +29,8 @@ pub(crate) struct Bed {
     losses: BTreeMap<String, u64>,
 }
 
-/// Bytes that passed unread, by reason: what was counted cannot be exact.
-pub(crate) struct Unread(String);
+/// Why a load tells nothing exact: bytes passed unread, by reason; or its own client broke.
+pub(crate) struct Unread(pub(crate) String);
 
 /// Beds in which [`read_whole`] tries a load.
 const TRIES: usize = 3;
@@ -47,7 +47,7 @@ pub(crate) fn read_whole(load: impl Fn(Bed) -> Result<(), Unread>) -> Result<(),
             Err(Unread(lost)) => unread = lost,
         }
     }
-    Err(format!("the machine was busy: {TRIES} times of {TRIES} bytes passed unread: {unread}"))
+    Err(format!("{TRIES} times of {TRIES} the load told nothing exact: {unread}"))
 }
 
 /// Requests that were counted between two looks.

@@ -42,22 +42,28 @@ fn reported(text: &str, label: &str) -> u64 {
     line.split_whitespace().nth(2).unwrap().parse().unwrap()
 }
 
-/// Asks `n` times; returns how many were answered.
-fn ask(bed: &Bed, mode: &str, n: u64) -> u64 {
+/// Asks `n` times; returns how many were answered. dnsperf 2.10 may use a connection that
+/// it has just given up itself, and ends in the middle.
+fn ask(bed: &Bed, mode: &str, n: u64) -> Result<u64, Unread> {
     let names: String = ["A", "AAAA"].map(|kind| format!("www.shop.test {kind}\n")).concat();
     let file = bed.dir.path().join("names");
     fs::write(&file, names.repeat(n as usize / 2)).unwrap();
     let file = file.to_str().unwrap();
-    let text =
-        bed.run("dnsperf", &["-s", "127.0.0.1", "-m", mode, "-d", file, "-n", "1", "-c", "4"]);
+    let args = ["-s", "127.0.0.1", "-m", mode, "-d", file, "-n", "1", "-c", "4"];
+    let out = bed.feed("dnsperf", &args, "");
+    let [text, told] = [&out.stdout, &out.stderr].map(|told| String::from_utf8_lossy(told));
+    if !out.status.success() && told.contains("Bad file descriptor") {
+        return Err(Unread(format!("dnsperf: {told}")));
+    }
+    assert!(out.status.success(), "{text}{told}");
     assert_eq!(reported(&text, "Queries sent:"), n, "{text}");
-    reported(&text, "Queries completed:")
+    Ok(reported(&text, "Queries completed:"))
 }
 
 fn over_udp(mut bed: Bed) -> Result<(), Unread> {
     let _server = dnsmasq(&bed);
     let n = many(20_000);
-    assert_eq!(ask(&bed, "udp", n), n);
+    assert_eq!(ask(&bed, "udp", n)?, n);
     let counted = bed.read()?;
     for kind in ["A", "AAAA"] {
         let truth = logged(&bed, kind);
@@ -86,7 +92,7 @@ fn dns_over_udp() {
 fn over_tcp(mut bed: Bed) -> Result<(), Unread> {
     let _server = dnsmasq(&bed);
     let n = many(10_000);
-    let answered = ask(&bed, "tcp", n);
+    let answered = ask(&bed, "tcp", n)?;
     assert!(answered > n / 2, "{answered}");
     let counted = bed.read()?;
     let asked = |role, answered: bool| -> u64 {

@@ -63,9 +63,7 @@ impl Web {
 
     /// What was counted since the last call.
     pub(crate) fn poll(&mut self) -> Vec<Delta> {
-        // The last packet of a connection may still be on its way through softirq.
-        sleep(Duration::from_millis(200));
-        let batch = self.http.poll().unwrap();
+        let batch = self.batch();
         self.samples += batch.samples.len() as u64;
         for sample in batch.samples {
             self.routes.insert(sample.key.route, sample.path);
@@ -75,8 +73,14 @@ impl Web {
 
     /// Everything since the last call.
     pub(crate) fn batch(&mut self) -> Batch {
+        // The last packet of a connection may still be on its way through softirq.
         sleep(Duration::from_millis(200));
-        self.http.poll().unwrap()
+        let mut all = self.http.poll().unwrap();
+        // A sample whose answer was not seen to reach its device is kept for one poll.
+        let later = self.http.poll().unwrap();
+        all.counts.extend(later.counts);
+        all.samples.extend(later.samples);
+        all
     }
 
     /// Samples since the last call, as far as they have arrived.
