@@ -165,7 +165,8 @@ fn joined_late(mut bed: Bed, program: &str, args: &[&str]) {
     }
     let mut counted = bed.counted();
     assert_eq!(logged(&bed, "GET /large HTTP/1.1"), n);
-    // What the server has written the client may read later.
+    // What the server has written the client may read later, on a busy machine much later.
+    let until = Instant::now() + PATIENCE;
     while good(&counted, Protocol::Http, Role::Client, "/large") < n && Instant::now() < until {
         sleep(Duration::from_millis(20));
         counted.add(bed.counted());
