@@ -202,7 +202,8 @@ fn mirrored(sign: &str) -> &str {
 
 fn with_value(field: Field, mask: u32, sign: &str, value: u32) -> Expr {
     let ask = |compare, value| Expr::Ask { field, compare, mask, value };
-    let never = || Expr::Any(Vec::new());
+    // Not decided without the packet: bytes that it has not are an answer of their own.
+    let never = || Expr::Not(Box::new(ask(Compare::AtLeast, 0)));
     match sign {
         "!=" if value == 0 => {
             Expr::Ask { field, compare: Compare::AnyBit, mask: u32::MAX, value: mask }

@@ -204,7 +204,7 @@ const ATOMS: [&str; 91] = [
 ];
 
 /// Filters that are more than an atom, or are not to be put together with others.
-const WHOLE: [&str; 17] = [
+const WHOLE: [&str; 19] = [
     "tcp and (port 80 or port 443) and not host 10.9.0.1",
     "not broadcast and not multicast",
     "not (ip and tcp[0:2] != 80)",
@@ -222,6 +222,8 @@ const WHOLE: [&str; 17] = [
     "tcp port http or udp dst port domain",
     "host localhost or port 53",
     "ip and not (100 / ip[1] = 1)",
+    "ip and not (ip[100 : 2] < 0)",
+    "ip and not (ip[ip[9] * 4 : 4] > 0xffffffff)",
 ];
 
 /// Of frames that are not IP, besides all of the above. What follows a label or a session
