@@ -91,13 +91,15 @@ fn help_completions_and_man_pages_come_from_the_flags() {
 
 #[test]
 fn a_reader_that_leaves_ends_a_command_quietly() {
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_taproot"))
+    // The reader has gone before a word was written: more than that no machine can be late.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_taproot"))
         .args(["completions", "zsh"])
-        .stdout(std::process::Stdio::piped())
+        .stdout(writer)
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(141), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
