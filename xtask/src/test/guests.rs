@@ -1,4 +1,5 @@
-//! Running the live tests in guests: all binaries in one boot per kernel.
+//! Running the live tests in guests: all binaries in one boot per kernel, and in another
+//! those tests that failed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::again::{self, Job};
 use super::binaries::{Binary, Built};
 use super::libtest::{self, Reader};
 use super::native;
@@ -52,31 +54,42 @@ fn skip_all(live: &[&Binary], why: &str) -> Result<Tally> {
 }
 
 fn run_in(kernel: &Kernel, built: &Built, live: &[&Binary]) -> Result<Tally> {
+    let all: Vec<Job> = live.iter().map(|binary| Job::all(binary)).collect();
+    let mut sum = Tally::default();
+    boot(kernel, built, &all)?.into_iter().for_each(|tally| sum.add(tally));
+    let jobs = again::jobs(live, &sum);
+    if !jobs.is_empty() {
+        let alone = boot(kernel, built, &jobs)?;
+        jobs.iter().zip(&alone).for_each(|(job, tally)| job.judge(tally, &mut sum));
+    }
+    Ok(sum)
+}
+
+/// Does the jobs in one boot, and says what came of each.
+fn boot(kernel: &Kernel, built: &Built, jobs: &[Job]) -> Result<Vec<Tally>> {
     let scratch = guest::scratch(&format!("stripped-{}", kernel.series))?;
-    let image = image(kernel, built, live, &scratch)?;
+    let image = image(kernel, built, jobs, &scratch)?;
     let guest = Guest { limit: GUEST_LIMIT, ..Guest::default() };
     let mut listener = Listener { series: kernel.series.clone(), ..Listener::default() };
     let outcome = guest.run(kernel, &image, |line| listener.line(line));
     fs::remove_dir_all(&scratch)?;
-    let mut tally = listener.tally;
     match outcome {
         Ok(outcome) => {
             println!("  {} booted in {:.1} s", kernel.release, outcome.boot.as_secs_f64());
         }
-        Err(error) => {
-            println!("{}\n{error:#}", listener.output.join("\n"));
-            tally.failed.push(format!("{}: {error:#}", listener.current.unwrap_or_default()));
-        }
+        Err(error) => println!("{}\n{error:#}", listener.output.join("\n")),
     }
-    for binary in live.iter().filter(|binary| !listener.ended.contains_key(&binary.label())) {
-        tally.failed.push(format!("{}: did not come to an end", binary.label()));
-    }
-    Ok(tally)
+    let unended = |label: &str| Tally {
+        failed: vec![format!("{label}: did not come to an end")],
+        ..Tally::default()
+    };
+    let mut of = |label: String| listener.ended.remove(&label).unwrap_or_else(|| unended(&label));
+    Ok(jobs.iter().map(|job| of(job.label())).collect())
 }
 
 /// The guest's files: each test binary, the programs they start at the very
 /// place they were built at (it is compiled in), and the data beside the tests.
-fn image(kernel: &Kernel, built: &Built, live: &[&Binary], scratch: &Path) -> Result<Image> {
+fn image(kernel: &Kernel, built: &Built, jobs: &[Job], scratch: &Path) -> Result<Image> {
     let mut image = Image::base(kernel)?;
     let series = quoted(&kernel.series);
     let mut script =
@@ -86,11 +99,12 @@ fn image(kernel: &Kernel, built: &Built, live: &[&Binary], scratch: &Path) -> Re
         let name = program.file_name().unwrap_or_default();
         image.link(&Path::new("/usr/bin").join(name), &program.to_string_lossy());
     }
-    for binary in live {
+    for job in jobs {
+        let binary = job.binary;
         image.program(&stripped(&binary.path, scratch)?, &binary.path)?;
         image.directory(&binary.folder);
         copy_data(&mut image, &binary.folder.join("tests"), scratch)?;
-        script += &lines_for(binary);
+        script += &lines_for(job);
     }
     image.text("/taproot/command", &script, 0o755);
     Ok(image)
@@ -118,15 +132,17 @@ fn copy_data(image: &mut Image, folder: &Path, scratch: &Path) -> Result<()> {
 }
 
 /// The part of the guest's script that runs one binary.
-fn lines_for(binary: &Binary) -> String {
+fn lines_for(job: &Job) -> String {
+    let binary = job.binary;
     let path = quoted(&binary.path.to_string_lossy());
     let folder = quoted(&binary.folder.to_string_lossy());
-    let label = quoted(&binary.label());
+    let label = quoted(&job.label());
+    let flags = job.flags().into_iter().map(quoted).collect::<Vec<_>>().join(" ");
     let seconds = BINARY_LIMIT.as_secs();
     format!(
         "echo {MARK}begin {label}\n\
          cd {folder}\n\
-         CARGO_MANIFEST_DIR={folder} timeout -k 10 {seconds} {path} --test-threads=1\n\
+         CARGO_MANIFEST_DIR={folder} timeout -k 10 {seconds} {path} --test-threads=1 {flags}\n\
          code=$?\n\
          [ -f /tmp/taproot-skips ] && sed 's/^/{MARK}skip /' /tmp/taproot-skips && rm /tmp/taproot-skips\n\
          printf '\\n{MARK}end %d\\n' $code\n"
@@ -148,13 +164,12 @@ fn stripped(path: &Path, scratch: &Path) -> Result<PathBuf> {
 struct Listener {
     /// Guests run side by side: each line says whose it is.
     series: String,
-    tally: Tally,
     current: Option<String>,
     started: Option<Instant>,
     reader: Reader,
     skips: String,
     output: Vec<String>,
-    ended: BTreeMap<String, i32>,
+    ended: BTreeMap<String, Tally>,
 }
 
 impl Listener {
@@ -178,15 +193,16 @@ impl Listener {
         let end = (code != 0).then(|| format!("exit code {code}"));
         let reader = std::mem::take(&mut self.reader);
         let skips = libtest::skips(&std::mem::take(&mut self.skips));
-        let tally = reader.tally(&label, &skips, end);
+        // The label of one test alone ends with its name.
+        let binary = label.split(' ').take(2).collect::<Vec<_>>().join(" ");
+        let tally = reader.tally(&binary, &skips, end);
         let output = std::mem::take(&mut self.output);
         if !tally.failed.is_empty() {
             println!("{}", output.join("\n"));
         }
         let took = self.started.take().map(|start| start.elapsed()).unwrap_or_default();
         native::print_line(format!("{} {label}", self.series).trim(), &tally, took);
-        self.tally.add(tally);
-        self.ended.insert(label, code);
+        self.ended.insert(label, tally);
     }
 }
 
@@ -216,19 +232,28 @@ mod tests {
             "@@test begin probes live_b",
             "test y ... @@test end 124",
         ]);
-        assert_eq!(listener.tally.passed, 1);
-        assert_eq!(
-            listener.tally.skipped,
-            [("probes live_a t::x".to_owned(), "no netem".to_owned())]
-        );
-        assert_eq!(listener.tally.failed, ["probes live_b: exit code 124"]);
+        let (first, second) = (&listener.ended["probes live_a"], &listener.ended["probes live_b"]);
+        assert_eq!(first.passed, 1);
+        assert_eq!(first.skipped, [("probes live_a t::x".to_owned(), "no netem".to_owned())]);
+        assert_eq!(second.failed, ["probes live_b: exit code 124"]);
     }
 
     #[test]
     fn a_binary_without_an_end_is_known() {
         let listener = listen(&["@@test begin a live_a", RESULT]);
-        assert!(!listener.ended.contains_key("a live_a"));
-        assert_eq!(listener.tally.passed, 0);
+        assert!(listener.ended.is_empty());
+    }
+
+    #[test]
+    fn a_test_alone_is_counted_as_the_binarys() {
+        let failed = RESULT.replace("2 passed; 0 failed", "0 passed; 1 failed");
+        let listener = listen(&[
+            "@@test begin a live_a t::x",
+            "test t::x ... FAILED",
+            &failed,
+            "@@test end 101",
+        ]);
+        assert_eq!(listener.ended["a live_a t::x"].failed, ["a live_a t::x"]);
     }
 
     #[test]
@@ -240,8 +265,10 @@ mod tests {
             path: PathBuf::from("/t/live_a-1"),
             folder: PathBuf::from("/p/crates/probes"),
         };
-        let script = lines_for(&binary);
+        let script = lines_for(&Job::all(&binary));
         assert!(script.contains("cd '/p/crates/probes'\n"), "{script}");
-        assert!(script.contains("'/t/live_a-1' --test-threads=1"), "{script}");
+        assert!(script.contains("'/t/live_a-1' --test-threads=1 \n"), "{script}");
+        let script = lines_for(&Job { binary: &binary, only: Some("t::x".to_owned()) });
+        assert!(script.contains("--test-threads=1 '--exact' 't::x'\n"), "{script}");
     }
 }

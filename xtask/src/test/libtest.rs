@@ -88,6 +88,7 @@ impl Reader {
             passed: self.passed.saturating_sub(names.len()),
             failed,
             skipped: skipped.chain(ignored).map(|(name, why)| (named(&name), why)).collect(),
+            unsteady: Vec::new(),
         }
     }
 }

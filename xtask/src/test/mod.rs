@@ -4,6 +4,7 @@
 //! nextest, because the same reading of the same binaries must hold on this
 //! machine and in the guests, where there is no cargo.
 
+mod again;
 mod binaries;
 mod guests;
 mod libtest;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::again::{self, Job};
 use super::binaries::Binary;
 use super::libtest::{self, Reader};
 use super::report::Tally;
@@ -15,21 +16,29 @@ use crate::command::{self, Ended};
 /// Longest time for one binary. A test that needs longer belongs in `make bench`.
 const LIMIT: Duration = Duration::from_mins(10);
 
-/// Runs the binaries one after another and prints a line for each; the whole
-/// output only of those that fail. `serial` runs their tests one at a time.
-pub(super) fn run(binaries: &[&Binary], serial: bool) -> Result<Tally> {
+/// Runs the binaries one after another. Of `live` ones the tests run one at a time, and
+/// those that failed once more at the end.
+pub(super) fn run(binaries: &[&Binary], live: bool) -> Result<Tally> {
     let mut sum = Tally::default();
     for binary in binaries {
-        let start = Instant::now();
-        let mut output = Vec::new();
-        let tally = run_one(binary, serial, &mut output)?;
-        if !tally.failed.is_empty() {
-            println!("{}", output.join("\n"));
-        }
-        print_line(&binary.label(), &tally, start.elapsed());
-        sum.add(tally);
+        sum.add(told(&Job::all(binary), live)?);
+    }
+    for job in if live { again::jobs(binaries, &sum) } else { Vec::new() } {
+        job.judge(&told(&job, live)?, &mut sum);
     }
     Ok(sum)
+}
+
+/// Runs one and prints a line for it; its whole output only if it fails.
+fn told(job: &Job, serial: bool) -> Result<Tally> {
+    let start = Instant::now();
+    let mut output = Vec::new();
+    let tally = run_one(job, serial, &mut output)?;
+    if !tally.failed.is_empty() {
+        println!("{}", output.join("\n"));
+    }
+    print_line(&job.label(), &tally, start.elapsed());
+    Ok(tally)
 }
 
 /// One line of progress.
@@ -55,10 +64,10 @@ pub(super) fn names(binary: &Binary) -> Result<Vec<String>> {
     Ok(names.map(|name| format!("{} {name}", binary.label())).collect())
 }
 
-fn run_one(binary: &Binary, serial: bool, output: &mut Vec<String>) -> Result<Tally> {
+fn run_one(job: &Job, serial: bool, output: &mut Vec<String>) -> Result<Tally> {
     let log = command::target_dir().join(format!("skips-{}", std::process::id()));
     let mut reader = Reader::default();
-    let ended = command::watch(&mut invocation(binary, serial, &log), LIMIT, |line| {
+    let ended = command::watch(&mut invocation(job, serial, &log), LIMIT, |line| {
         reader.line(line);
         output.push(line.to_owned());
     })?;
@@ -70,12 +79,13 @@ fn run_one(binary: &Binary, serial: bool, output: &mut Vec<String>) -> Result<Ta
         Ended::Exited(status) => (!status.success()).then(|| status.to_string()),
         Ended::TimedOut => Some(format!("stopped after {LIMIT:?}")),
     };
-    Ok(reader.tally(&binary.label(), &skips, end))
+    Ok(reader.tally(&job.binary.label(), &skips, end))
 }
 
 /// The binary as cargo would run it, with standard error in the same stream, so
 /// that the output of servers that a test starts stays with the test.
-fn invocation(binary: &Binary, serial: bool, log: &Path) -> Command {
+fn invocation(job: &Job, serial: bool, log: &Path) -> Command {
+    let binary = job.binary;
     let mut command = Command::new("sh");
     command
         .args(["-c", "exec \"$@\" 2>&1", "sh"])
@@ -87,5 +97,6 @@ fn invocation(binary: &Binary, serial: bool, log: &Path) -> Command {
     if serial {
         command.arg("--test-threads=1");
     }
+    command.args(job.flags());
     command
 }

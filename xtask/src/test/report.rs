@@ -13,6 +13,8 @@ pub(super) struct Tally {
     pub(super) failed: Vec<String>,
     /// Names of the tests that did not run, each with the reason.
     pub(super) skipped: Vec<(String, String)>,
+    /// Names of the tests that held only when they were run again; counted as passed.
+    pub(super) unsteady: Vec<String>,
 }
 
 impl Tally {
@@ -34,6 +36,7 @@ impl Tally {
         self.passed += other.passed;
         self.failed.extend(other.failed);
         self.skipped.extend(other.skipped);
+        self.unsteady.extend(other.unsteady);
     }
 
     fn verdict(&self) -> &'static str {
@@ -78,7 +81,9 @@ pub(super) fn summary(steps: &[Step]) -> String {
     let took: Duration = steps.iter().map(|step| step.took).sum();
     let _ = writeln!(text, "{:<43} {:>7.1}s", "all steps", took.as_secs_f64());
     skipped(&mut text, steps);
-    failed(&mut text, steps);
+    let unsteady = "UNSTEADY (failed at first, held when run again alone)";
+    named(&mut text, steps, unsteady, |tally| &tally.unsteady);
+    named(&mut text, steps, "FAILED", |tally| &tally.failed);
     let sum =
         |count: fn(&Tally) -> usize| steps.iter().map(|step| count(&step.tally)).sum::<usize>();
     let _ = write!(
@@ -107,10 +112,10 @@ fn skipped(text: &mut String, steps: &[Step]) {
     }
 }
 
-fn failed(text: &mut String, steps: &[Step]) {
-    for step in steps.iter().filter(|step| !step.tally.failed.is_empty()) {
-        let _ = writeln!(text, "\nFAILED in {}:", step.name);
-        for name in &step.tally.failed {
+fn named(text: &mut String, steps: &[Step], head: &str, which: fn(&Tally) -> &Vec<String>) {
+    for step in steps.iter().filter(|step| !which(&step.tally).is_empty()) {
+        let _ = writeln!(text, "\n{head} in {}:", step.name);
+        for name in which(&step.tally) {
             let _ = writeln!(text, "  {name}");
         }
     }
@@ -129,6 +134,7 @@ mod tests {
             passed: 3,
             failed: vec!["live_http::counts".to_owned()],
             skipped: vec![("live_tc::a".to_owned(), "no BPF".to_owned())],
+            unsteady: vec!["live_flow::b".to_owned()],
         };
         vec![step("fmt", Tally::of_check("fmt", 0)), step("live", live)]
     }
@@ -140,9 +146,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_skipped_or_failed_is_named() {
+    fn what_is_skipped_unsteady_or_failed_is_named() {
         let text = summary(&sample());
         assert!(text.contains("SKIPPED in live: no BPF\n  live_tc::a\n"), "{text}");
+        assert!(text.contains("held when run again alone) in live:\n  live_flow::b\n"), "{text}");
         assert!(text.contains("FAILED in live:\n  live_http::counts\n"), "{text}");
     }
 
