@@ -4,14 +4,12 @@
 //! raised it, so that name lies in the program as a string, and an instruction of the
 //! very function points to it. Before there were [numbers] instead.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-
 use memchr::memmem;
 
 use super::code::Code;
-use super::elf::{Elf, Section};
+use super::elf::Elf;
 use super::numbers::{self, Found};
+use super::part::Part;
 use super::targets::{Operation, Site};
 
 /// Texts that only a program with the library in it has, and whose they are.
@@ -19,9 +17,8 @@ const MARKS: [(&[u8], Kind); 3] =
     [(b"ssl/ssl_lib.c\0", Kind::OpenSsl), (BORING, Kind::BoringSsl), (b"/rustls-0.", Kind::Rustls)];
 /// The end of the name of `BoringSSL`'s file.
 const BORING: &[u8] = b"ssl/ssl_lib.cc\0";
-/// Bytes of a file that are searched at a time, and by which these overlap.
-const CHUNK: usize = 1 << 20;
-const OVERLAP: usize = 32;
+/// Longest name of a file, bytes (`PATH_MAX`).
+const LONGEST: u64 = 4096;
 /// Among OpenSSL's reasons since version 3.2, where `ssl_write_internal` takes flags
 /// before the place for what was written.
 const FLAGS: &[u8] = b"unsupported write flag\0";
@@ -35,9 +32,8 @@ enum Kind {
 
 /// Where the program reads and writes, or why that is not to be found; `None` when it
 /// has no library that is known.
-pub(super) fn find(elf: &Elf<'_>, file: &File) -> Option<Result<Vec<Site>, String>> {
-    let (offset, size) = elf.place(".rodata")?;
-    match mentioned(file, offset, size)? {
+pub(super) fn find(elf: &Elf<'_>) -> Option<Result<Vec<Site>, String>> {
+    match mentioned(&elf.section(&[".rodata"])?)? {
         Kind::OpenSsl => Some(sites(elf, "OpenSSL", Program::openssl)),
         Kind::BoringSsl => Some(sites(elf, "BoringSSL", Program::boringssl)),
         Kind::Rustls => Some(Err("rustls: its functions have no symbols, or are inlined".into())),
@@ -57,44 +53,38 @@ fn sites<'a>(
     found.into_iter().map(site).collect::<Option<_>>().ok_or_else(unclear)
 }
 
-/// The first library that a part of a file mentions. Read piece by piece: of most files
-/// nothing is wanted.
-fn mentioned(file: &File, offset: u64, size: u64) -> Option<Kind> {
+/// The first library that a part of a file mentions.
+fn mentioned(texts: &Part<'_>) -> Option<Kind> {
     let searches = MARKS.map(|(text, kind)| (memmem::Finder::new(text), kind));
-    let mut chunk = vec![0; CHUNK.min(usize::try_from(size).ok()?)];
-    let mut at = 0;
-    while at < size {
-        let room = chunk.len().min((size - at) as usize);
-        let read = file.read_at(&mut chunk[..room], offset + at).ok()?;
-        let found = searches.iter().find(|(text, _)| text.find(&chunk[..read]).is_some());
-        if let Some((_, kind)) = found {
-            return Some(*kind);
-        }
-        if read <= OVERLAP {
-            return None;
-        }
-        at += (read - OVERLAP) as u64;
-    }
-    None
+    let longest = MARKS.iter().map(|(text, _)| text.len()).max().unwrap_or_default();
+    texts.look(longest, |_, piece| {
+        let found = searches.iter().find(|(text, _)| text.find(piece).is_some());
+        found.map(|(_, kind)| *kind)
+    })
 }
 
 /// What a program without symbols is looked through for.
 struct Program<'a> {
-    texts: Section<'a>,
+    texts: Part<'a>,
     code: Code<'a>,
 }
 
 impl<'a> Program<'a> {
     fn read(elf: &Elf<'a>) -> Result<Self, String> {
         let section = |name| elf.section(&[name]).ok_or(format!("no {name}"));
-        let code = Code::new(section(".text")?, &section(".eh_frame")?);
+        let code = Code::new(section(".text")?, section(".eh_frame")?);
         Ok(Self { texts: section(".rodata")?, code })
     }
 
     /// Where a text lies, with its end.
     fn addresses(&self, text: &[u8]) -> Vec<u64> {
-        let found = memmem::find_iter(self.texts.bytes, text);
-        found.map(|at| self.texts.address + at as u64).collect()
+        let (search, mut found) = (memmem::Finder::new(text), Vec::new());
+        self.texts.look(text.len(), |at, piece| {
+            let within = search.find_iter(piece).map(|within| at + within as u64);
+            found.extend(within.map(|at| self.texts.address + at));
+            None::<()>
+        });
+        found
     }
 
     fn openssl(&self) -> Option<Found> {
@@ -102,7 +92,7 @@ impl<'a> Program<'a> {
             let names = self.addresses(&[name.as_bytes(), b"\0"].concat());
             Some((self.code.names(&names)?, operation))
         };
-        let flags = memmem::find(self.texts.bytes, FLAGS).is_some();
+        let flags = !self.addresses(FLAGS).is_empty();
         let read = site("ssl_read_internal", Operation::ReadEx)
             .or_else(|| site("SSL_read", Operation::Read));
         let inner = || site("ssl_write_internal", Operation::WriteEx);
@@ -119,9 +109,11 @@ impl<'a> Program<'a> {
     /// The name of its file begins wherever it was built: it is pointed to from there.
     fn boringssl(&self) -> Option<Found> {
         let begin = |at: u64| {
-            let before = self.texts.bytes.get(..(at - self.texts.address) as usize)?;
+            let within = at - self.texts.address;
+            let from = within.saturating_sub(LONGEST);
+            let before = self.texts.read(from, within - from)?;
             let zero = before.iter().rposition(|byte| *byte == 0)?;
-            Some(self.texts.address + zero as u64 + 1)
+            Some(self.texts.address + from + zero as u64 + 1)
         };
         let names: Vec<u64> = self.addresses(BORING).into_iter().filter_map(begin).collect();
         numbers::boringssl(&self.code, &names)
@@ -131,7 +123,7 @@ impl<'a> Program<'a> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::fs;
+    use std::fs::{self, File};
 
     use object::ReadCache;
     use taproot_testkit::skip;
@@ -159,14 +151,14 @@ mod tests {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let open = || File::open(&path).unwrap();
-            let cache = ReadCache::new(open());
-            let elf = Elf::read(&cache).unwrap();
+            let (cache, file) = (ReadCache::new(open()), open());
+            let elf = Elf::read(&cache, &file).unwrap();
             let mut symbols = BTreeMap::<u64, Vec<String>>::new();
             elf.functions(|name, address| {
                 let known = symbols.entry(elf.offset(address).unwrap_or_default()).or_default();
                 known.push(String::from_utf8_lossy(name).into_owned());
             });
-            let found = find(&elf, &open());
+            let found = find(&elf);
             println!("{}: {found:x?}", path.display());
             for site in found.and_then(Result::ok).into_iter().flatten() {
                 let called = symbols.get(&(site.offset as u64));

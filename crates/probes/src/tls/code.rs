@@ -5,11 +5,11 @@
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
-use super::elf::Section;
+use super::part::{Near, Part};
 
 /// The instructions of a program.
 pub(super) struct Code<'a> {
-    code: Section<'a>,
+    code: Part<'a>,
     /// Beginning and end of every function, by address.
     functions: Vec<(u64, u64)>,
 }
@@ -21,7 +21,7 @@ pub(super) type Arguments = [Option<u64>; 4];
 const REGISTERS: [Register; 4] = [Register::RDI, Register::RSI, Register::RDX, Register::RCX];
 
 impl<'a> Code<'a> {
-    pub(super) fn new(code: Section<'a>, frames: &Section<'_>) -> Self {
+    pub(super) fn new(code: Part<'a>, frames: Part<'_>) -> Self {
         Self { code, functions: functions(frames) }
     }
 
@@ -34,9 +34,8 @@ impl<'a> Code<'a> {
 
     /// Every function that points to one of the addresses.
     pub(super) fn pointing(&self, addresses: &[u64]) -> Vec<u64> {
-        let points = |(at, window): (usize, &[u8])| {
+        let points = |here: u64, window: &[u8]| {
             let [first, second, third, rest @ ..] = window else { return None };
-            let here = self.code.address + at as u64;
             let relative = i32::from_le_bytes(*rest.first_chunk()?);
             // `lea register, [rip + ...]`, and `mov register, ...` at fixed addresses.
             let target = match (first, second, third) {
@@ -48,27 +47,30 @@ impl<'a> Code<'a> {
             };
             addresses.contains(&target).then_some(here)
         };
-        self.around(self.code.bytes.windows(7).enumerate().filter_map(points))
+        self.around(7, points)
     }
 
     /// Every function that puts one of the numbers where a second argument is.
     pub(super) fn naming(&self, numbers: &[u32]) -> Vec<u64> {
-        let names = |(at, window): (usize, &[u8])| {
+        let names = |here: u64, window: &[u8]| {
             let [0xbe, number @ ..] = window else { return None };
             let number = u32::from_le_bytes(*number.first_chunk()?);
-            numbers.contains(&number).then_some(self.code.address + at as u64)
+            numbers.contains(&number).then_some(here)
         };
-        self.around(self.code.bytes.windows(5).enumerate().filter_map(names))
+        self.around(5, names)
     }
 
-    /// The functions around some places, each once.
-    fn around(&self, places: impl Iterator<Item = u64>) -> Vec<u64> {
+    /// The functions around places that are chosen by address and bytes, each once.
+    fn around(&self, width: usize, chosen: impl Fn(u64, &[u8]) -> Option<u64>) -> Vec<u64> {
+        let mut places = Vec::new();
+        self.code
+            .windows(width, |at, window| places.extend(chosen(self.code.address + at, window)));
         let around = |at: u64| {
             let after = self.functions.partition_point(|(begin, _)| *begin <= at);
             let (begin, end) = *self.functions.get(after.checked_sub(1)?)?;
             (at < end).then_some(begin)
         };
-        let mut found: Vec<u64> = places.filter_map(around).collect();
+        let mut found: Vec<u64> = places.into_iter().filter_map(around).collect();
         found.sort_unstable();
         found.dedup();
         found
@@ -76,30 +78,33 @@ impl<'a> Code<'a> {
 
     /// Whether somebody calls a function.
     pub(super) fn is_called(&self, function: u64) -> bool {
-        self.code.bytes.windows(5).enumerate().any(|(at, window)| {
-            let [0xe8, relative @ ..] = window else { return false };
-            let Some(relative) = relative.first_chunk() else { return false };
-            let after = self.code.address + at as u64 + 5;
-            after.wrapping_add_signed(i32::from_le_bytes(*relative).into()) == function
-        })
+        let mut called = false;
+        self.code.windows(5, |at, window| {
+            let [0xe8, relative @ ..] = window else { return };
+            let Some(relative) = relative.first_chunk() else { return };
+            let after = self.code.address + at + 5;
+            called |= after.wrapping_add_signed(i32::from_le_bytes(*relative).into()) == function;
+        });
+        called
     }
 
     /// The instructions of the function that begins there; none where it is not known.
     pub(super) fn instructions(&self, begin: u64) -> Vec<Instruction> {
         let known = self.functions.binary_search_by_key(&begin, |(begin, _)| *begin);
-        let range = known.ok().and_then(|index| {
-            let at = |address: u64| usize::try_from(address.checked_sub(self.code.address)?).ok();
-            self.code.bytes.get(at(begin)?..at(self.functions[index].1)?)
+        let bytes = known.ok().and_then(|index| {
+            let at = begin.checked_sub(self.code.address)?;
+            self.code.read(at, self.functions[index].1.checked_sub(begin)?)
         });
-        let mut decoder =
-            Decoder::with_ip(64, range.unwrap_or_default(), begin, DecoderOptions::NONE);
+        let bytes = bytes.unwrap_or_default();
+        let mut decoder = Decoder::with_ip(64, &bytes, begin, DecoderOptions::NONE);
         decoder.iter().collect()
     }
 }
 
 /// Beginning and end of every function, by address.
-fn functions(frames: &Section<'_>) -> Vec<(u64, u64)> {
-    let word = |at: usize| Some(u32::from_le_bytes(*frames.bytes.get(at..)?.first_chunk()?));
+fn functions(frames: Part<'_>) -> Vec<(u64, u64)> {
+    let mut near = Near::of(frames);
+    let mut word = |at: u64| near.number32(at);
     let (mut out, mut at) = (Vec::new(), 0);
     while let Some(length) = word(at) {
         // An entry of 64 bits has this instead of its length; no program has so many.
@@ -110,11 +115,11 @@ fn functions(frames: &Section<'_>) -> Vec<(u64, u64)> {
         if word(at + 4).is_some_and(|parent| parent != 0) {
             let (begin, size) = (word(at + 8), word(at + 12));
             let Some((begin, size)) = begin.zip(size) else { break };
-            let place = frames.address + at as u64 + 8;
+            let place = frames.address + at + 8;
             let begin = place.wrapping_add_signed(i64::from(begin.cast_signed()));
             out.push((begin, begin.saturating_add(size.into())));
         }
-        at += 4 + length as usize;
+        at += 4 + u64::from(length);
     }
     out.sort_unstable();
     out
@@ -166,6 +171,7 @@ pub(super) fn stores(found: &Instruction) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::part::tests::Bytes;
     use super::*;
 
     /// Functions at 0x1000, of these sizes: their entries lie at 0x2000.
@@ -192,9 +198,8 @@ pub(super) mod tests {
         then: impl FnOnce(&Code<'_>) -> T,
     ) -> T {
         let sizes: Vec<u32> = functions.iter().map(|code| code.len() as u32).collect();
-        let (frames, bytes) = (frames(&sizes), functions.concat());
-        let code = Section { address: 0x1000, bytes: &bytes };
-        then(&Code::new(code, &Section { address: 0x2000, bytes: &frames }))
+        let (frames, bytes) = (Bytes(frames(&sizes)), Bytes(functions.concat()));
+        then(&Code::new(bytes.at(0x1000), frames.at(0x2000)))
     }
 
     /// The second function points to 0x3000, and is called or jumped to by the first.

@@ -8,6 +8,7 @@
 use iced_x86::{Decoder, DecoderOptions, Instruction, Mnemonic};
 
 use super::elf::Elf;
+use super::part::{Near, Part};
 
 const READ: &[u8] = b"crypto/tls.(*Conn).Read";
 const WRITE: &[u8] = b"crypto/tls.(*Conn).Write";
@@ -31,82 +32,77 @@ pub(super) struct Sites {
 
 /// Where a program reads and writes; `None` when it is no Go program or has no TLS.
 pub(super) fn find(elf: &Elf<'_>) -> Option<Result<Sites, String>> {
-    let build = elf.section(&[".go.buildinfo"])?;
-    if !build.bytes.starts_with(BUILD) {
+    let build = elf.section(&[".go.buildinfo"])?.read(0, FLAGS as u64 + 1)?;
+    if !build.starts_with(BUILD) {
         return None;
     }
-    if build.bytes.get(FLAGS).is_none_or(|flags| flags & INLINE == 0) {
+    if build[FLAGS] & INLINE == 0 {
         return Some(Err("made by Go 1.17 or earlier".into()));
     }
     let table = elf.section(&[".gopclntab", ".data.rel.ro.gopclntab"])?;
-    let Some(table) = Table::read(table.bytes) else {
+    let Some(mut table) = Table::read(table) else {
         return Some(Err("its function table is of an unknown kind".into()));
     };
     let text = elf.section(&[".text"])?;
     let start = if table.text == 0 { text.address } else { table.text };
-    let body = |name: &[u8]| {
+    let mut body = |name: &[u8]| {
         let (from, to) = table.find(name)?;
         let begin = start.checked_add(from)?;
-        let within = usize::try_from(begin.checked_sub(text.address)?).ok()?;
-        let bytes = text.bytes.get(within..within.checked_add((to - from) as usize)?)?;
+        let bytes = text.read(begin.checked_sub(text.address)?, to - from)?;
         Some((elf.offset(begin)? as usize, bytes))
     };
     let (read, write) = (body(READ)?, body(WRITE)?);
-    let returns: Vec<usize> = returns(read.1).into_iter().map(|at| read.0 + at).collect();
+    let returns: Vec<usize> = returns(&read.1).into_iter().map(|at| read.0 + at).collect();
     if returns.is_empty() {
         return Some(Err("its Read never returns".into()));
     }
-    Some(Ok(Sites { write: write.0 + entry(write.1), read: read.0 + entry(read.1), returns }))
+    Some(Ok(Sites { write: write.0 + entry(&write.1), read: read.0 + entry(&read.1), returns }))
 }
 
 /// The table of functions.
 struct Table<'a> {
-    bytes: &'a [u8],
     /// Address of the first function; 0 where the table does not say.
     text: u64,
-    functions: usize,
-    names: usize,
-    lines: usize,
+    functions: u64,
+    names: u64,
+    lines: u64,
+    /// Each of the three is read near where it was read before.
+    order: Near<'a>,
+    about: Near<'a>,
+    called: Near<'a>,
 }
 
 impl<'a> Table<'a> {
-    fn read(bytes: &'a [u8]) -> Option<Self> {
-        let magic = number32(bytes, 0)?;
-        if !MAGIC.contains(&magic) || bytes.get(7) != Some(&8) {
+    fn read(part: Part<'a>) -> Option<Self> {
+        let head = part.read(0, 72)?;
+        let (magic, words) = head.split_at_checked(8)?;
+        if !MAGIC.contains(&u32::from_le_bytes(*magic.first_chunk()?)) || magic[7] != 8 {
             return None;
         }
-        let word = |index: usize| {
-            Some(u64::from_le_bytes(bytes.get(8 + 8 * index..)?.first_chunk().copied()?))
-        };
-        let place = |index| usize::try_from(word(index)?).ok();
-        Some(Self {
-            bytes,
-            functions: place(0)?,
-            text: word(2)?,
-            names: place(3)?,
-            lines: place(7)?,
-        })
+        let word = |index: usize| words[8 * index..].first_chunk().copied().map(u64::from_le_bytes);
+        let near = || Near::of(part);
+        let (functions, text) = (word(0)?, word(2)?);
+        let (names, lines) = (word(3)?, word(7)?);
+        Some(Self { text, functions, names, lines, order: near(), about: near(), called: near() })
     }
 
     /// Beginning and end of a function, from the first one on.
-    fn find(&self, name: &[u8]) -> Option<(u64, u64)> {
-        let lines = self.bytes.get(self.lines..)?;
-        let names = self.bytes.get(self.names..)?;
-        (0..self.functions).find_map(|index| {
-            let begin = number32(lines, 8 * index)?;
-            let about = number32(lines, 8 * index + 4)? as usize;
-            let called = names.get(number32(lines, about + 4)? as usize..)?;
-            if !called.starts_with(name) || called.get(name.len()) != Some(&0) {
-                return None;
+    fn find(&mut self, name: &[u8]) -> Option<(u64, u64)> {
+        let wanted = [name, b"\0"].concat();
+        for index in 0..self.functions {
+            let at = self.lines.checked_add(index.checked_mul(8)?)?;
+            // The table ends before its number of functions says.
+            let begin = self.order.number32(at)?;
+            let about = self.lines.checked_add(self.order.number32(at + 4)?.into())?;
+            let Some(called) = self.about.number32(about + 4) else { continue };
+            let called = self.names.checked_add(called.into())?;
+            if self.called.bytes(called, wanted.len()) == wanted {
+                let end = self.order.number32(at + 8)?;
+                return (end > begin).then_some((begin.into(), end.into()));
             }
-            let end = number32(lines, 8 * index + 8)?;
-            (end > begin).then_some((begin.into(), end.into()))
-        })
+        }
+        None
     }
-}
-
-fn number32(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..)?.first_chunk().copied()?))
 }
 
 fn instructions(code: &[u8]) -> impl Iterator<Item = (usize, Instruction)> {
@@ -134,6 +130,7 @@ fn entry(code: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::part::tests::Bytes;
     use super::*;
 
     #[test]
@@ -174,8 +171,8 @@ mod tests {
 
     #[test]
     fn finds_a_function_by_its_whole_name() {
-        let bytes = table();
-        let read = Table::read(&bytes).unwrap();
+        let bytes = Bytes(table());
+        let mut read = Table::read(bytes.at(0)).unwrap();
         assert_eq!(read.text, 0x40_1000);
         assert_eq!(read.find(READ), Some((0x100, 0x180)));
         assert_eq!(read.find(b"crypto/tls.(*Conn).Rea"), None);
@@ -186,7 +183,8 @@ mod tests {
     fn a_table_that_is_cut_short_holds_nothing() {
         let bytes = table();
         for length in 0..bytes.len() {
-            if let Some(read) = Table::read(&bytes[..length]) {
+            let cut = Bytes(bytes[..length].to_vec());
+            if let Some(mut read) = Table::read(cut.at(0)) {
                 assert_eq!(read.find(READ), None, "{length} bytes");
             }
         }

@@ -22,6 +22,7 @@ mod elf;
 mod frame;
 mod golang;
 mod numbers;
+mod part;
 mod processes;
 mod rustls;
 mod survey;

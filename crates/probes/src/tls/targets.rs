@@ -93,21 +93,21 @@ impl Targets {
     pub(super) fn find(file: File) -> Self {
         let Ok(plain) = file.try_clone() else { return Self::default() };
         let cache = ReadCache::new(file);
-        let Ok(elf) = Elf::read(&cache) else { return Self::default() };
+        let Ok(elf) = Elf::read(&cache, &plain) else { return Self::default() };
         let mut found = Self { library: library(&elf), ..Self::default() };
         found.add_rustls(&elf, &plain);
         match golang::find(&elf) {
             Some(Ok(sites)) => found.go = Some(sites),
             Some(Err(why)) => found.why_not = Some(why),
-            None if found.library.is_empty() => found = Self::without_symbols(&elf, &plain),
+            None if found.library.is_empty() => found = Self::without_symbols(&elf),
             None => {}
         }
         found.library.iter_mut().for_each(|site| site.look_within(&plain));
         found
     }
 
-    fn without_symbols(elf: &Elf<'_>, file: &File) -> Self {
-        match builtin::find(elf, file) {
+    fn without_symbols(elf: &Elf<'_>) -> Self {
+        match builtin::find(elf) {
             Some(Ok(library)) => Self { library, ..Self::default() },
             Some(Err(why)) => Self { why_not: Some(why), ..Self::default() },
             None => Self::default(),
