@@ -95,8 +95,7 @@ impl Plan<'_> {
         let served = self.site.served()? - served_before - 1;
         let counted = taproot.stop()?;
         std::fs::remove_file(&file)?;
-        let off = |count: u64| count.abs_diff(served);
-        let miscounted = off(counted.server).max(off(counted.client));
+        let miscounted = counted.off(served);
         Ok(Round { without: without()?, with, costs, idle, memory, first, served, miscounted })
     }
 

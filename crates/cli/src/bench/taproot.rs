@@ -1,5 +1,6 @@
 //! Taproot as a child process, so that its CPU time and memory are its own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use taproot_model::{Protocol, Role, Signal as Observed};
+use taproot_model::{Loss, Protocol, Role, Signal as Observed};
 use taproot_store::recording::RecordingReader;
 
 use super::site::Site;
@@ -32,10 +33,27 @@ pub(super) struct Memory {
 }
 
 /// Requests in a recording, by the end that saw them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counted {
     pub(super) server: u64,
     pub(super) client: u64,
+    /// What was not seen, as `collector, reason`.
+    pub(super) lost: BTreeMap<String, u64>,
+}
+
+impl Counted {
+    /// By how many requests the worse of the two ends is off; what is known of it is said.
+    pub(super) fn off(&self, served: u64) -> u64 {
+        let off = self.server.abs_diff(served).max(self.client.abs_diff(served));
+        if off > 0 {
+            let Self { server, client, lost } = self;
+            eprintln!(
+                "· of {served} requests the server's end has {server}, the client's {client}"
+            );
+            eprintln!("  lost: {lost:?}");
+        }
+        off
+    }
 }
 
 impl Taproot {
@@ -141,14 +159,18 @@ impl Drop for Taproot {
 fn counted(file: &Path) -> Result<Counted> {
     let mut sum = Counted::default();
     for signal in RecordingReader::open(file)? {
-        if let Observed::Requests(requests) = signal? {
-            match requests.edge.role {
-                // Handshakes of TLS are no requests to nginx.
-                _ if requests.protocol != Protocol::Http => {}
-                _ if requests.route.as_str() == "/status" => {}
+        match signal? {
+            // Handshakes of TLS are no requests to nginx.
+            Observed::Requests(requests) if requests.protocol != Protocol::Http => {}
+            Observed::Requests(requests) if requests.route.as_str() == "/status" => {}
+            Observed::Requests(requests) => match requests.edge.role {
                 Role::Client => sum.client += requests.count,
                 _ => sum.server += requests.count,
+            },
+            Observed::Loss(Loss { collector, reason, count, .. }) => {
+                *sum.lost.entry(format!("{collector}, {reason}")).or_default() += count;
             }
+            _ => {}
         }
     }
     Ok(sum)
