@@ -41,6 +41,7 @@ fn files_that_are_not_what_they_should_be() {
     std::fs::write(path("empty"), "").unwrap();
     refused(&["flows", "--store", &path("empty")], &["empty"]);
     refused(&["logs", "patterns", &path("no.log")], &["no.log"]);
+    refused(&["eval", "all", &path("")], &["sockshop1.tar.xz", "none of the sets"]);
 }
 
 #[test]

@@ -23,9 +23,25 @@ impl Found {
     }
 }
 
+/// Where sets for the analysis lie in a folder of data for more than that.
+const SHELF: &str = "diagnosis";
+
 /// Finds the set `name` in `data`: `data/name/name`, `data/name`, `data` itself if
-/// it bears that name, or unpacked from `data/name.tar.xz` or `data/name.tar`.
+/// it bears that name, or unpacked from `data/name.tar.xz` or `data/name.tar`; else
+/// the same in `data/diagnosis`.
 pub fn find(name: &str, data: &Path) -> Result<Found, EvalError> {
+    match find_in(name, data) {
+        Err(EvalError::NotFound { name, path }) => {
+            find_in(&name, &data.join(SHELF)).map_err(|error| match error {
+                EvalError::NotFound { name, .. } => EvalError::NotFound { name, path },
+                other => other,
+            })
+        }
+        found => found,
+    }
+}
+
+fn find_in(name: &str, data: &Path) -> Result<Found, EvalError> {
     let named = data.file_name().is_some_and(|found| found == name);
     let places = [data.join(name).join(name), data.join(name)];
     let own = named.then(|| data.to_owned());
@@ -86,6 +102,10 @@ mod tests {
         std::fs::create_dir(&inner).unwrap();
         assert_eq!(find("made-up", data.path()).unwrap().path(), inner);
         assert_eq!(find("made-up", &inner).unwrap().path(), inner);
+
+        let shelf = data.path().join("diagnosis/other");
+        std::fs::create_dir_all(&shelf).unwrap();
+        assert_eq!(find("other", data.path()).unwrap().path(), shelf);
     }
 
     #[test]

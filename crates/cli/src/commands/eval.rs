@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use taproot_eval::{EvalError, Outcome, peers, reliability, sets};
 
 use crate::args::{EvalArgs, Output};
@@ -34,6 +34,11 @@ fn all(args: &EvalArgs) -> Result<()> {
             result => outcomes.push(result?),
         }
     }
+    ensure!(
+        !outcomes.is_empty(),
+        "{} holds none of the sets; `taproot eval list` names them",
+        args.data.display()
+    );
     if matches!(args.output, Output::Table) {
         print!("{}", reliability::text(&outcomes));
     }
