@@ -217,8 +217,7 @@ impl AppState for WorldState {
 
 /// Golden signals of each service over `span` and in each of its steps.
 fn services(world: &World, span: Span) -> Services {
-    let resolution = world.resolution();
-    let step = (span.length() / STEPS).max(resolution);
+    let (step, steps) = steps(span, world.resolution());
     let mut rows: BTreeMap<Name, ServiceRow> = Map::of(world, span)
         .services
         .into_iter()
@@ -235,15 +234,13 @@ fn services(world: &World, span: Span) -> Services {
             (s.service, row)
         })
         .collect();
-    let mut from = span.from;
-    while from < span.to {
-        let to = (from + step).min(span.to);
-        for service in Map::of(world, Span::new(from, to)).services {
-            if let Some(row) = rows.get_mut(&service.service) {
-                row.add(&service.inbound);
-            }
+    for span in steps {
+        let services = Map::of(world, span).services;
+        let golden: BTreeMap<_, _> =
+            services.into_iter().map(|row| (row.service, row.inbound)).collect();
+        for (service, row) in &mut rows {
+            row.add(golden.get(service));
         }
-        from = to;
     }
     Services {
         schema_version: SCHEMA_VERSION,
@@ -253,11 +250,25 @@ fn services(world: &World, span: Span) -> Services {
     }
 }
 
+/// At most [`STEPS`] steps of equal length, whole bins each, up to the end; their length
+/// with them. What is left over at the beginning is no step: a rate over a moment is none.
+fn steps(span: Span, bin: Duration) -> (Duration, impl Iterator<Item = Span>) {
+    let bins = span.length().as_nanos() / bin.as_nanos().max(1);
+    let each = bins.div_ceil(STEPS.into()).max(1);
+    let step = bin * u32::try_from(each).unwrap_or(u32::MAX);
+    let count = (span.length().as_nanos() / step.as_nanos().max(1)) as u32;
+    let begin = move |left: u32| span.to - step * left;
+    let spans = (1..=count).rev().map(move |left| Span::new(begin(left), begin(left - 1)));
+    (step, spans)
+}
+
 impl ServiceRow {
-    fn add(&mut self, step: &Golden) {
-        let latency = step.server_latency.as_ref().or(step.client_latency.as_ref());
-        self.rate.push(step.rate);
-        self.error_ratio.push((step.rate > 0.0).then_some(step.error_ratio));
+    /// Adds a step; the service may not have been there.
+    fn add(&mut self, step: Option<&Golden>) {
+        let latency = step.and_then(|s| s.server_latency.as_ref().or(s.client_latency.as_ref()));
+        let served = step.filter(|step| step.rate > 0.0);
+        self.rate.push(served.map_or(0.0, |step| step.rate));
+        self.error_ratio.push(served.map(|step| step.error_ratio));
         self.p99.push(latency.map(|l: &Latency| l.p99));
     }
 }
@@ -299,4 +310,27 @@ fn coverage(world: &World, span: Span) -> Vec<Coverage> {
         .collect();
     out.sort_by(|a, b| a.coverage.total_cmp(&b.coverage));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_equal_and_end_at_the_end() {
+        let bin = Duration::from_secs(1);
+        let of = |from: u64, to: u64| {
+            let (step, spans) = steps(Span::new(Timestamp(from), Timestamp(to)), bin);
+            (step, spans.collect::<Vec<_>>())
+        };
+        // Two nanoseconds more than a minute, as the first signal fell.
+        let (step, spans) = of(7, 60_000_000_009);
+        assert_eq!((step, spans.len()), (bin, 60));
+        assert!(spans.iter().all(|span| span.length() == step));
+        assert!(spans.windows(2).all(|two| two[0].to == two[1].from));
+        assert_eq!(spans[59].to, Timestamp(60_000_000_009));
+        assert_eq!((of(0, 61_000_000_000).0, of(0, 61_000_000_000).1.len()), (2 * bin, 30));
+        assert_eq!(of(0, 300_000_000_000).0, 5 * bin);
+        assert!(of(0, 999_999_999).1.is_empty());
+    }
 }
