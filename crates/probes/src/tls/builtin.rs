@@ -4,6 +4,8 @@
 //! raised it, so that name lies in the program as a string, and an instruction of the
 //! very function points to it. Before there were [numbers] instead.
 
+use std::collections::BTreeSet;
+
 use memchr::memmem;
 
 use super::code::Code;
@@ -14,8 +16,9 @@ use super::targets::{Operation, Site};
 
 /// Texts that only a program with the library in it has, and whose they are.
 const MARKS: [(&[u8], Kind); 3] =
-    [(b"ssl/ssl_lib.c\0", Kind::OpenSsl), (BORING, Kind::BoringSsl), (b"/rustls-0.", Kind::Rustls)];
-/// The end of the name of `BoringSSL`'s file.
+    [(OPEN, Kind::OpenSsl), (BORING, Kind::BoringSsl), (b"/rustls-0.", Kind::Rustls)];
+/// The end of the name of a file of OpenSSL's, and of `BoringSSL`'s.
+const OPEN: &[u8] = b"ssl/ssl_lib.c\0";
 const BORING: &[u8] = b"ssl/ssl_lib.cc\0";
 /// Longest name of a file, bytes (`PATH_MAX`).
 const LONGEST: u64 = 4096;
@@ -23,7 +26,7 @@ const LONGEST: u64 = 4096;
 /// before the place for what was written.
 const FLAGS: &[u8] = b"unsupported write flag\0";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     OpenSsl,
     BoringSsl,
@@ -33,34 +36,50 @@ enum Kind {
 /// Where the program reads and writes, or why that is not to be found; `None` when it
 /// has no library that is known.
 pub(super) fn find(elf: &Elf<'_>) -> Option<Result<Vec<Site>, String>> {
-    match mentioned(&elf.section(&[".rodata"])?)? {
-        Kind::OpenSsl => Some(sites(elf, "OpenSSL", Program::openssl)),
-        Kind::BoringSsl => Some(sites(elf, "BoringSSL", Program::boringssl)),
+    let mentioned = mentioned(&elf.section(&[".rodata"])?);
+    mentioned.into_iter().find_map(|kind| match kind {
+        Kind::OpenSsl => sites(elf, "OpenSSL", OPEN, |program, _| program.openssl()),
+        Kind::BoringSsl => sites(elf, "BoringSSL", BORING, |program, files| {
+            numbers::boringssl(&program.code, files)
+        }),
         Kind::Rustls => Some(Err("rustls: its functions have no symbols, or are inlined".into())),
-    }
+    })
 }
 
+/// Where a library is whose file ends in `name`; `None` where no function points to that
+/// name: it is text like any other there, as it is in this program.
 fn sites<'a>(
     elf: &Elf<'a>,
     library: &str,
-    find: impl FnOnce(&Program<'a>) -> Option<Found>,
-) -> Result<Vec<Site>, String> {
-    let why = |why: &str| format!("{library}, built in without symbols: {why}");
-    let program = Program::read(elf).map_err(|missing| why(&missing))?;
-    let unclear = || why("its functions are not to be told apart");
-    let found = find(&program).ok_or_else(unclear)?;
+    name: &[u8],
+    find: impl FnOnce(&Program<'a>, &[u64]) -> Option<Found>,
+) -> Option<Result<Vec<Site>, String>> {
+    let why = |why: &str| Err(format!("{library}, built in without symbols: {why}"));
+    let program = match Program::read(elf) {
+        Ok(program) => program,
+        Err(missing) => return Some(why(&missing)),
+    };
+    let files = program.files(name);
+    if program.code.pointing(&files).is_empty() {
+        return None;
+    }
     let site = |(address, operation)| Some(Site::new(elf.offset(address)? as usize, operation));
-    found.into_iter().map(site).collect::<Option<_>>().ok_or_else(unclear)
+    let found =
+        find(&program, &files).and_then(|found| found.into_iter().map(site).collect::<Option<_>>());
+    Some(found.map_or_else(|| why("its functions are not to be told apart"), Ok))
 }
 
-/// The first library that a part of a file mentions.
-fn mentioned(texts: &Part<'_>) -> Option<Kind> {
+/// The libraries that a part of a file mentions.
+fn mentioned(texts: &Part<'_>) -> BTreeSet<Kind> {
     let searches = MARKS.map(|(text, kind)| (memmem::Finder::new(text), kind));
     let longest = MARKS.iter().map(|(text, _)| text.len()).max().unwrap_or_default();
+    let mut kinds = BTreeSet::new();
     texts.look(longest, |_, piece| {
-        let found = searches.iter().find(|(text, _)| text.find(piece).is_some());
-        found.map(|(_, kind)| *kind)
-    })
+        let found = searches.iter().filter(|(text, _)| text.find(piece).is_some());
+        kinds.extend(found.map(|(_, kind)| *kind));
+        None::<()>
+    });
+    kinds
 }
 
 /// What a program without symbols is looked through for.
@@ -106,8 +125,9 @@ impl<'a> Program<'a> {
         Some([read, write].into_iter().chain(others).collect())
     }
 
-    /// The name of its file begins wherever it was built: it is pointed to from there.
-    fn boringssl(&self) -> Option<Found> {
+    /// Where names of files begin that end so: wherever the library was built, they are
+    /// pointed to from there.
+    fn files(&self, name: &[u8]) -> Vec<u64> {
         let begin = |at: u64| {
             let within = at - self.texts.address;
             let from = within.saturating_sub(LONGEST);
@@ -115,8 +135,7 @@ impl<'a> Program<'a> {
             let zero = before.iter().rposition(|byte| *byte == 0)?;
             Some(self.texts.address + from + zero as u64 + 1)
         };
-        let names: Vec<u64> = self.addresses(BORING).into_iter().filter_map(begin).collect();
-        numbers::boringssl(&self.code, &names)
+        self.addresses(name).into_iter().filter_map(begin).collect()
     }
 }
 
