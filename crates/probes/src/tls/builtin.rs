@@ -20,6 +20,8 @@ const MARKS: [(&[u8], Kind); 3] =
 /// The end of the name of a file of OpenSSL's, and of `BoringSSL`'s.
 const OPEN: &[u8] = b"ssl/ssl_lib.c\0";
 const BORING: &[u8] = b"ssl/ssl_lib.cc\0";
+/// Functions of that file that raise errors: fewer than there are in any version.
+const RAISING: usize = 16;
 /// Longest name of a file, bytes (`PATH_MAX`).
 const LONGEST: u64 = 4096;
 /// Among OpenSSL's reasons since version 3.2, where `ssl_write_internal` takes flags
@@ -46,8 +48,8 @@ pub(super) fn find(elf: &Elf<'_>) -> Option<Result<Vec<Site>, String>> {
     })
 }
 
-/// Where a library is whose file ends in `name`; `None` where no function points to that
-/// name: it is text like any other there, as it is in this program.
+/// Where a library is whose file ends in `name`; `None` where hardly a function points to
+/// that name: it is text like any other there, as it is in this program.
 fn sites<'a>(
     elf: &Elf<'a>,
     library: &str,
@@ -60,7 +62,7 @@ fn sites<'a>(
         Err(missing) => return Some(why(&missing)),
     };
     let files = program.files(name);
-    if program.code.pointing(&files).is_empty() {
+    if program.code.pointing(&files).len() < RAISING {
         return None;
     }
     let site = |(address, operation)| Some(Site::new(elf.offset(address)? as usize, operation));
