@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::path::Path;
 
 use libbpf_rs::btf::{Btf, BtfType, types};
 
 use crate::{Error, Result};
+
+/// Where the kernel shows its types.
+const KERNEL: &str = "/sys/kernel/btf/vmlinux";
 
 /// The running kernel's types.
 pub struct KernelBtf(Btf<'static>);
@@ -14,6 +18,12 @@ impl KernelBtf {
     /// Loads `/sys/kernel/btf/vmlinux`.
     pub fn load() -> Result<Self> {
         Btf::from_vmlinux().map(Self).map_err(|_| Error::NoBtf)
+    }
+
+    /// Whether there are types at all. Where they are in the usual place they are not read,
+    /// which takes some tens of milliseconds.
+    pub fn check() -> Result<()> {
+        if Path::new(KERNEL).exists() { Ok(()) } else { Self::load().map(drop) }
     }
 
     /// Position of an argument of a tracepoint, by the argument's name.

@@ -18,7 +18,7 @@ const ENUMERATIONS: [&str; 5] = [
 
 /// The running kernel's drop reasons. Their numbers move between kernels, so they
 /// come from its own type information.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct DropReasons {
     names: BTreeMap<u32, Name>,
     subsystems: BTreeMap<u32, String>,

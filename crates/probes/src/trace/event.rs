@@ -12,6 +12,7 @@ use super::call;
 use super::raw::{FRAGMENT_OFFSET, flag, step, tracked};
 use super::skeleton::types::{trace_call, trace_event, trace_tuple};
 use super::symbols::{Symbols, netfilter_hook};
+use crate::btf::KernelBtf;
 use crate::flow::DropReasons;
 
 /// `TRACE_STACK_DEPTH`.
@@ -58,18 +59,19 @@ pub(super) struct More {
 
 /// Turns records into events.
 pub(super) struct Decoder {
-    reasons: DropReasons,
+    /// Read at the first drop: the kernel's types are many.
+    reasons: Option<DropReasons>,
     symbols: Symbols,
     /// Wall time less monotonic time, nanoseconds.
     offset: u64,
 }
 
 impl Decoder {
-    pub(super) fn new(reasons: DropReasons) -> Self {
+    pub(super) fn new() -> Self {
         let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let monotonic = monotonic.tv_sec as u64 * 1_000_000_000 + monotonic.tv_nsec as u64;
         Self {
-            reasons,
+            reasons: None,
             symbols: Symbols::default(),
             offset: Timestamp::now().0.saturating_sub(monotonic),
         }
@@ -168,8 +170,10 @@ impl Decoder {
         if let Some(at) = stack.iter().position(|name| *name == function) {
             stack.drain(..at);
         }
+        // Without types no program would have been loaded that could tell of a drop.
+        let read = || KernelBtf::load().map(|kernel| DropReasons::of(&kernel)).unwrap_or_default();
         Drop {
-            reason: self.reasons.name(raw.code as u32),
+            reason: self.reasons.get_or_insert_with(read).name(raw.code as u32),
             function,
             netfilter: netfilter_hook(&stack),
             stack,

@@ -99,29 +99,35 @@ pub(super) struct LeftOut {
 impl LeftOut {
     /// Decides by trying a tiny program of each kind that is asked for, and by whether
     /// there is such a function.
-    pub(super) fn of(tier: Tier, asks_owner: bool, kernel: &KernelBtf) -> Self {
+    pub(super) fn of(tier: Tier, asks_owner: bool) -> Result<Self> {
         let mut left = Self::default();
         if !asks_owner {
             left.programs.extend(OF_OWNERS);
         }
-        let no_functions = (tier >= Tier::Function).then(|| doctor::refusal("hook_fexit"));
+        if tier == Tier::Tracepoint {
+            // The kernel's types, which are many, need not be read for this.
+            left.programs.extend(FUNCTIONS.map(|(program, ..)| program));
+            left.programs.push(ANY);
+            return Ok(left);
+        }
+        let kernel = KernelBtf::load()?;
+        let no_functions = doctor::refusal("hook_fexit");
         for (program, function, module, _) in FUNCTIONS {
             match &no_functions {
-                None => left.programs.push(program),
-                Some(Some(why)) => left.refuse(program, why.clone()),
-                Some(None) if is_there(kernel, function, module) => {}
-                Some(None) if module.is_empty() => {
+                Some(why) => left.refuse(program, why.clone()),
+                None if is_there(&kernel, function, module) => {}
+                None if module.is_empty() => {
                     left.refuse(program, "this kernel does not have it".to_owned());
                 }
-                Some(None) => left.refuse(program, format!("the module {module} is not loaded")),
+                None => left.refuse(program, format!("the module {module} is not loaded")),
             }
         }
-        match (tier == Tier::Every).then(|| no_probes(kernel)) {
+        match (tier == Tier::Every).then(|| no_probes(&kernel)) {
             None => left.programs.push(ANY),
             Some(Some(why)) => left.refuse(ANY, why),
             Some(None) => {}
         }
-        left
+        Ok(left)
     }
 
     fn refuse(&mut self, program: &'static str, why: String) {

@@ -23,6 +23,9 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+/* Its number differs from kernel to kernel, and older ones do not have it. */
+enum skb_drop_reason___trace { SKB_DROP_REASON_QUEUE_PURGE___trace };
+
 struct sk_buff___trace {
 	int skb_iif;
 	__u32 mark;

@@ -31,7 +31,6 @@ pub use owner::{Leg, Owner};
 pub use raw::{Compare, Field, Layer, Test};
 
 use crate::btf::KernelBtf;
-use crate::flow::DropReasons;
 use crate::{Error, Off, Result, from_bytes, load_tolerant};
 use attach::Attachments;
 use event::{Decoder, More};
@@ -133,18 +132,15 @@ impl Tracer {
     /// received nor sent can be seen here.
     pub fn start(options: &Options) -> Result<Self> {
         check(options)?;
-        let kernel = KernelBtf::load()?;
-        let reasons = DropReasons::of(&kernel);
-        let purge = reasons.number("QUEUE_PURGE").unwrap_or(0);
-        let asks_owner = raw::Asks::of(&options.tests).owner;
-        let left = LeftOut::of(options.tier, asks_owner, &kernel);
+        KernelBtf::check()?;
+        let left = LeftOut::of(options.tier, raw::Asks::of(&options.tests).owner)?;
         let (mut skel, refused) = load_tolerant(
             "trace",
             &["on_receive", "on_queue"],
             skeleton::TraceSkelBuilder::default,
             |open| {
                 leave_out(open, &left.programs);
-                configure(open, options, purge)
+                configure(open, options)
             },
         )?;
         owner::enter(&skel.maps.owners, &options.owners)?;
@@ -154,7 +150,7 @@ impl Tracer {
         }
         // The ring must be read before the first event may come.
         let arrived = Rc::new(RefCell::new(Vec::new()));
-        let decoder = Decoder::new(reasons);
+        let decoder = Decoder::new();
         let offset = decoder.offset();
         let ring = ring(&skel, &arrived, decoder)?;
         let (attached, unattached) = Attachments::attach(&skel);
@@ -308,11 +304,7 @@ fn leave_out(open: &mut skeleton::OpenTraceSkel<'static>, programs: &[&str]) {
     }
 }
 
-fn configure(
-    open: &mut skeleton::OpenTraceSkel<'static>,
-    options: &Options,
-    purge: u32,
-) -> Result<()> {
+fn configure(open: &mut skeleton::OpenTraceSkel<'static>, options: &Options) -> Result<()> {
     if let Some(data) = open.maps.rodata_data.as_deref_mut() {
         let asks = raw::Asks::of(&options.tests);
         let mut operations = Vec::new();
@@ -324,7 +316,6 @@ fn configure(
         }
         data.tests_used = options.tests.len() as u32;
         data.budget = options.budget;
-        data.purge_reason = purge;
         data.asks_place = asks.place;
         data.asks_flags = asks.flags;
         data.asks_owner = asks.owner;

@@ -179,8 +179,17 @@ static __always_inline void remember_drop(const struct trace_event *event)
 		cpu->dropped = *event;
 }
 
-/* The number of QUEUE_PURGE on this kernel; 0 where there is none. */
-const volatile u32 purge_reason = 0;
+/* A closed socket's queue: every connection that ends with a FIN has one. */
+static __always_inline bool is_purge(u32 reason)
+{
+	if (!bpf_core_enum_value_exists(enum skb_drop_reason___trace,
+					SKB_DROP_REASON_QUEUE_PURGE___trace))
+		return false;
+	/* Else the compiler may read the number before it asks whether there is one. */
+	barrier();
+	return reason == bpf_core_enum_value(enum skb_drop_reason___trace,
+					     SKB_DROP_REASON_QUEUE_PURGE___trace);
+}
 
 SEC("tp_btf/kfree_skb")
 int BPF_PROG(on_drop, struct sk_buff *skb, void *location, u32 reason)
@@ -189,8 +198,7 @@ int BPF_PROG(on_drop, struct sk_buff *skb, void *location, u32 reason)
 	struct look_at it;
 	u64 now;
 
-	/* A closed socket's queue: every connection that ends with a FIN has one. */
-	if (purge_reason && reason == purge_reason)
+	if (is_purge(reason))
 		return 0;
 	begin_look(&it, skb, AT_DROP);
 	it.reason = reason;
