@@ -11,7 +11,7 @@ use taproot_model::{Route, Step};
 use taproot_probes::trace::Event;
 
 use crate::frames;
-use crate::judge::{Outcome, outcomes};
+use crate::judge::{Outcome, outcomes, worst};
 use crate::names::{self, Names};
 use crate::path::{Conversation, Path, Trace};
 use crate::words;
@@ -72,19 +72,15 @@ struct Point<'a> {
     translated: bool,
 }
 
-/// Finds the worst flow, and that working one which goes with it the longest.
+/// Takes the flow that the first verdict shows, and finds that working one which goes with
+/// it the longest.
 ///
 /// # Errors
 /// Says what is missing for a comparison.
 pub fn diff(trace: &Trace) -> Result<Diff, Nothing> {
     let outcomes = outcomes(trace);
     let fails = |outcome: Outcome| outcome > Outcome::Hole;
-    let worst = outcomes
-        .iter()
-        .filter(|(_, outcome)| fails(*outcome))
-        .max_by_key(|(path, outcome)| (*outcome, std::cmp::Reverse(*path)))
-        .map(|(path, _)| *path)
-        .ok_or(Nothing::NoneFails)?;
+    let worst = worst(trace).ok_or(Nothing::NoneFails)?;
     let failed = |conversation: &Conversation| {
         conversation.paths.iter().any(|at| outcomes.iter().any(|(p, o)| p == at && fails(*o)))
     };
@@ -163,13 +159,37 @@ fn kind(conversation: &Conversation, path: &Path) -> Kind {
 /// Where two packets part; adds the points that they share to `together`.
 fn part(trace: &Trace, works: usize, fails: usize, together: &mut usize) -> Option<Diff> {
     let (good, bad) = (points(&trace.paths[works]), points(&trace.paths[fails]));
-    let shared = good.iter().zip(&bad).take_while(|(a, b)| is_same(a, b)).count();
-    *together += shared;
-    if shared == good.len() && shared == bad.len() {
-        return None;
+    let (mut goods, mut bads) = (good.iter().peekable(), bad.iter().peekable());
+    loop {
+        match (goods.peek(), bads.peek()) {
+            (None, None) => return None,
+            (Some(a), Some(b)) if is_same(a, b) => {
+                goods.next();
+                bads.next();
+                *together += 1;
+            }
+            (Some(a), b) if is_lone_lookup(a, b.copied()) => drop(goods.next()),
+            (a, Some(b)) if is_lone_lookup(b, a.copied()) => drop(bads.next()),
+            (a, b) => {
+                let side =
+                    |path, point: Option<&&Point<'_>>| Side { path, hop: point.map(|p| p.hop) };
+                let (works, fails) = (side(works, a), side(fails, b));
+                return Some(Diff { works, fails, together: *together });
+            }
+        }
     }
-    let side = |path, points: &[Point<'_>]| Side { path, hop: points.get(shared).map(|p| p.hop) };
-    Some(Diff { works: side(works, &good), fails: side(fails, &bad), together: *together })
+}
+
+/// Whether one packet's way was found in the routes where nothing is known of the other's:
+/// a socket keeps what it looked up before, and a lookup of a system call, which comes
+/// before there is a packet, may have been seen for another one. Where it leads to is seen
+/// at the next point; a lookup that failed has no next one.
+fn is_lone_lookup(point: &Point<'_>, other: Option<&Point<'_>>) -> bool {
+    let looked_up = |point: &Point<'_>| match &point.event.hop.step {
+        Step::Routed(route) => Some(route.error),
+        _ => None,
+    };
+    looked_up(point) == Some(0) && other.and_then(looked_up).is_none()
 }
 
 fn points(path: &Path) -> Vec<Point<'_>> {

@@ -84,6 +84,22 @@ fn an_earlier_decision_counts_not_the_end() {
 }
 
 #[test]
+fn a_lookup_that_was_seen_of_one_alone_is_no_parting() {
+    let lookup = |port| from_port(port, hop(0, route("eth0"), A, ""));
+    let dropped =
+        [sent(1), hop(2, Step::Received, B, "eth0"), hop(3, drop_of("NETFILTER_DROP"), B, "eth0")];
+    let flows = || {
+        let fails = dropped.clone().map(|event| from_port(6000, event));
+        whole(5000).into_iter().chain(fails).collect::<Vec<_>>()
+    };
+    for (port, works, fails) in [(5000, 3, 2), (6000, 2, 3)] {
+        let found = diff(&assemble([flows(), vec![lookup(port)]].concat())).expect("they part");
+        assert_eq!((found.works.hop, found.fails.hop), (Some(works), Some(fails)));
+        assert_eq!(found.together, 2);
+    }
+}
+
+#[test]
 fn other_pods_on_other_devices_are_no_difference() {
     const POD: u32 = A + 100;
     let from = |port, netns, device: &str, end| {

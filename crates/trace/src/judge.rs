@@ -1,6 +1,7 @@
 //! What became of the packets, and why.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 use taproot_model::{Blame, Category, Drop, Frame, Name, Step};
@@ -89,28 +90,64 @@ struct Fate {
     function: Name,
 }
 
+/// Packets that fared alike.
+struct Group {
+    fate: Fate,
+    /// The one that shows it best, the least first.
+    shown: Rank,
+    /// The hop where that one ended.
+    hop: usize,
+    packets: usize,
+}
+
+/// How badly a packet shows what became of it: how much of its story the trace missed; in
+/// how many places it was seen, if it passed, and that no connection begins with it; its
+/// path's index, as later ones are sent again.
+type Rank = (u8, Reverse<usize>, bool, usize);
+
 /// All verdicts, the worst and most frequent first; never empty.
 pub fn judge(trace: &Trace, names: &dyn Names, oracle: &dyn Oracle) -> Vec<Verdict> {
-    let mut fates: HashMap<Fate, (usize, usize, usize)> = HashMap::new();
-    for (path, hop, fate) in all_fates(trace) {
-        let entry = fates.entry(fate).or_insert((path, hop, 0));
-        // The first one shows best where it went; later ones are sent again.
-        if (unseen(trace, path), path) < (unseen(trace, entry.0), entry.0) {
-            (entry.0, entry.1) = (path, hop);
-        }
-        entry.2 += 1;
-    }
-    let mut fates: Vec<_> = fates.into_iter().collect();
-    fates.sort_by_key(|(fate, (path, _, packets))| {
-        (std::cmp::Reverse(fate.outcome), std::cmp::Reverse(*packets), *path)
-    });
-    let verdicts: Vec<Verdict> = fates
-        .into_iter()
-        .map(|(fate, (path, hop, packets))| {
-            Teller { trace, names, oracle }.verdict(&fate, path, hop, packets)
-        })
-        .collect();
+    let teller = Teller { trace, names, oracle };
+    let verdicts: Vec<Verdict> = groups(trace).iter().map(|group| teller.verdict(group)).collect();
     if verdicts.is_empty() { vec![nothing()] } else { verdicts }
+}
+
+/// The packets by how they fared, the worst and most frequent first.
+fn groups(trace: &Trace) -> Vec<Group> {
+    let mut groups: HashMap<Fate, Group> = HashMap::new();
+    for (path, hop, fate) in all_fates(trace) {
+        let rank = rank(trace, fate.outcome, path);
+        let group = groups.entry(fate).or_insert_with_key(|fate| Group {
+            fate: fate.clone(),
+            shown: rank,
+            hop,
+            packets: 0,
+        });
+        if rank < group.shown {
+            (group.shown, group.hop) = (rank, hop);
+        }
+        group.packets += 1;
+    }
+    let mut groups: Vec<Group> = groups.into_values().collect();
+    groups
+        .sort_by_key(|group| (Reverse(group.fate.outcome), Reverse(group.packets), group.shown.3));
+    groups
+}
+
+fn rank(trace: &Trace, outcome: Outcome, at: usize) -> Rank {
+    let (path, unseen) = (&trace.paths[at], unseen(trace, at));
+    if outcome > Outcome::Passed {
+        return (unseen, Reverse(0), false, at);
+    }
+    let places: BTreeSet<u32> =
+        path.hops.iter().filter_map(|event| event.hop.place.netns).collect();
+    (unseen, Reverse(places.len()), !words::is_request(path.tuple()), at)
+}
+
+/// The path that the first verdict shows, if it is of packets that did not arrive.
+pub(crate) fn worst(trace: &Trace) -> Option<usize> {
+    let first = groups(trace).into_iter().next()?;
+    (first.fate.outcome > Outcome::Hole).then_some(first.shown.3)
 }
 
 fn nothing() -> Verdict {
@@ -241,7 +278,9 @@ struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    fn verdict(&self, fate: &Fate, path: usize, hop: usize, packets: usize) -> Verdict {
+    fn verdict(&self, group: &Group) -> Verdict {
+        let Group { fate, shown: (.., path), hop, packets } = group;
+        let (path, hop, packets) = (*path, *hop, *packets);
         let shown = &self.trace.paths[path];
         let event = &shown.hops[hop];
         let blame = match fate.outcome {

@@ -112,6 +112,30 @@ fn the_packet_whose_story_was_seen_whole_is_the_one_told() {
 }
 
 #[test]
+fn of_packets_that_passed_the_connection_that_was_seen_the_farthest_is_told() {
+    let from = |port, mut event: Event| {
+        event.hop.tuple.source.set_port(port);
+        event
+    };
+    let segment = |mut event: Event| {
+        event.hop.tuple.tcp_flags = 0x10;
+        from(4002, event)
+    };
+    let events = vec![
+        segment(sent(5)),
+        segment(hop(6, Step::Received, B, "eth0")),
+        // Of this one only the beginning was seen.
+        sent(10),
+        from(4001, sent(30)),
+        from(4001, hop(40, Step::Received, B, "eth0")),
+    ];
+    let (trace, verdicts) = verdicts(events);
+    assert_eq!((verdicts[0].outcome, verdicts[0].packets), (Outcome::Passed, 3));
+    let told = &trace.paths[verdicts[0].path.expect("a path")];
+    assert_eq!(told.tuple().source.port(), 4001);
+}
+
+#[test]
 fn a_long_way_is_cut_to_twelve_lines_and_all_on_request() {
     let mut events = vec![sent(1)];
     for at in 1..30u64 {

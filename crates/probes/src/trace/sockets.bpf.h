@@ -166,6 +166,17 @@ static __always_inline void fields_of_flow(struct headers *h, const struct flowi
 	h->field[TRACE_FIELD_DESTINATION_PORT] = bpf_ntohs(flow->uli.ports.dport);
 }
 
+/*
+ * Whether what is looked up may be the kernel's own answer to the packet that the CPU is
+ * busy with: a process that connects to the same host asks the same, but for the ports.
+ */
+static __always_inline bool may_answer(const struct current *current, const struct flowi4 *flow)
+{
+	return !has_ports(flow->__fl_common.flowic_proto) ||
+	       (bpf_ntohs(flow->uli.ports.sport) == current->tuple.destination_port &&
+		bpf_ntohs(flow->uli.ports.dport) == current->tuple.source_port);
+}
+
 SEC("tp_btf/fib_table_lookup")
 int BPF_PROG(on_route, u32 table, struct flowi4 *flow, struct fib_nh_common *hop, int error)
 {
@@ -175,14 +186,15 @@ int BPF_PROG(on_route, u32 table, struct flowi4 *flow, struct fib_nh_common *hop
 	struct trace_event *event;
 	struct current *current;
 	struct headers h;
-	bool own;
+	bool received, own;
 
 	if (!cpu || (!asks_owner && is_for_refused(cpu, source, destination, came_in)))
 		return 0;
 	current = &cpu->current;
-	own = is_for_current(current, bpf_ntohl(source), bpf_ntohl(destination),
-			     is_of_received(came_in, flow->__fl_common.flowic_proto) ?
-				     BUSY_NS : CURRENT_NS);
+	received = is_of_received(came_in, flow->__fl_common.flowic_proto);
+	own = (received || may_answer(current, flow)) &&
+	      is_for_current(current, bpf_ntohl(source), bpf_ntohl(destination),
+			     received ? BUSY_NS : CURRENT_NS);
 	fields_of_flow(&h, flow);
 	if (asks_owner)
 		h.field[TRACE_FIELD_OWNED] = is_owned_task();
