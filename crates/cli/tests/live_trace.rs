@@ -129,9 +129,6 @@ fn lines(output: &std::process::Output, kind: &str) -> Vec<Value> {
 #[test]
 fn two_flows_part_at_the_rule_and_the_rule_was_to_be_expected() {
     need_root!();
-    if guest_kernel().is_some() {
-        skip!("on an emulated CPU two flows may part at a lookup of the system call already");
-    }
     need_commands!("ip", "nft", "sysctl");
     let folder = tempfile::tempdir().expect("a folder");
     let kept = folder.path().join("trace").to_string_lossy().into_owned();
@@ -257,10 +254,15 @@ fn namespaces_without_a_process_have_their_pods_names() {
     let mut trace = taproot(&[&args[..], &["--for", "5s", "-o", "json"]].concat());
     let output = bed.traced_at(&mut trace, &["10.96.0.9:8000"]);
     assert!(output.status.success(), "{}", text(&output).1);
-    let verdict = &lines(&output, "verdict")[0];
-    let head = verdict["headline"].as_str().expect("a headline");
-    assert!(head.contains("pod quiet/client (10.78.1.2:"), "{head}");
-    assert!(head.contains("service quiet/shop (10.96.0.9:8000)"), "{head}");
+    // The first verdict may be of something else: where all is slow, what is sent again after
+    // the end of its connection is dropped.
+    let verdicts = lines(&output, "verdict");
+    let names = ["pod quiet/client (10.78.1.2:", "service quiet/shop (10.96.0.9:8000)"];
+    let is_named = |verdict: &Value| {
+        let head = verdict["headline"].as_str().expect("a headline");
+        names.iter().all(|name| head.contains(name))
+    };
+    assert!(verdicts.iter().any(is_named), "{verdicts:#?}");
     let paths = lines(&output, "path");
     let hops: Vec<&Value> = paths.iter().flat_map(|p| p["hops"].as_array().unwrap()).collect();
     // Everybody's hops, each with its owner: the router is nobody's pod.
@@ -288,15 +290,17 @@ fn traces_of_two_nodes_are_shown_as_one() {
     };
     let folder = tempfile::tempdir().expect("a folder");
     let file = |who: &str| folder.path().join(who).display().to_string();
-    let record = |who: &str| {
+    let record = |who: &str, time: &str| {
         let (netns, into) = (bed.name(who), file(who));
-        let args = ["trace", "tcp port 80", "--netns", &netns, "--for", "5s", "--record", &into];
-        taproot(&args)
+        taproot(&["trace", "tcp port 80", "--netns", &netns, "--for", time, "--record", &into])
     };
-    let mut client = record("client");
+    // However long each of them needs to start, they see the same packets for a while.
+    let mut client = record("client", "5m");
     let client = client.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
-    let server = bed.traced(&mut record("server"));
+    let server = bed.traced(&mut record("server", "5s"));
     assert!(server.status.success(), "{}", text(&server).1);
+    let end = std::process::Command::new("kill").args(["-INT", &client.id().to_string()]).status();
+    assert!(end.expect("it is run").success());
     let client = client.wait_with_output().expect("it ends");
     assert!(client.status.success(), "{}", text(&client).1);
     let joined = |form| run(&["trace", "--replay", &file("client"), &file("server"), "-o", form]);
@@ -321,6 +325,26 @@ fn traces_of_two_nodes_are_shown_as_one() {
     let told = text(&joined("text")).0;
     assert!(told.contains(&format!("netns {} on server", bed.name("server"))), "{told}");
     assert!(told.contains("the clock of server is "), "{told}");
+}
+
+#[test]
+fn a_question_that_nobody_answers_is_told_in_words() {
+    need_root!();
+    need_commands!("ip", "sysctl");
+    let bed = match Routed::new() {
+        Ok(bed) => bed,
+        Err(why) => skip!("{why}"),
+    };
+    let mut trace = taproot(&["trace", "arp host 10.78.1.77", "--for", "3s"]);
+    let output = bed.traced_at(&mut trace, &["10.78.1.77:80"]);
+    let (told, err) = text(&output);
+    assert!(output.status.success(), "{err}");
+    let first = told.lines().next().expect("a verdict");
+    let asked = "UNANSWERED  ARP request \"who has 10.78.1.77, asks 10.78.1.2\" was not answered";
+    assert!(first.starts_with(asked), "{told}");
+    let got_to = format!("It arrived at c0 in netns {}; no answer was seen.", bed.name("node"));
+    assert!(told.contains(&got_to), "{told}");
+    assert!(told.contains("  who has 10.78.1.77, asks 10.78.1.2\n"), "its hops: {told}");
 }
 
 #[test]
