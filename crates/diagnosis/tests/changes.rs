@@ -142,6 +142,33 @@ fn a_change_is_a_cause_only_where_and_when_it_can_be() {
     }
 }
 
+/// A new version that fails a share of its requests, and says so.
+fn rolled_out(s: &mut Second, into: u64, noise: &mut Noise) {
+    if into == 0 {
+        let undo = "kubectl rollout undo -n shop deployment/inventory";
+        let what = "inventory:1 -> inventory:2";
+        changed(s, BEGIN - 1, &id("inventory"), ChangeKind::Image, what, undo);
+    }
+    s.call("product", "inventory").failing = 0.3;
+    s.call("gateway", "product").failing = 0.24;
+    s.call("load", "gateway").failing = 0.24;
+    s.log("inventory", LogSeverity::Error, "no stock record: unknown field", 9, true);
+    s.log("product", LogSeverity::Error, "inventory refused", 8 + noise.poisson(1.0), true);
+}
+
+#[test]
+fn a_new_version_is_blamed_for_the_errors_that_came_with_it() {
+    let (report, text) = report(rolled_out);
+    assert_eq!(report.verdict.class, Class::Change, "{text}");
+    let culprit = report.verdict.culprit.as_ref().unwrap_or_else(|| panic!("{text}"));
+    assert!(culprit.name.contains("inventory:1 -> inventory:2"), "{text}");
+    assert!(culprit.instance.as_ref().is_some_and(|i| i.ends_with("inventory")), "{text}");
+    let fix = &report.advice.fix[0];
+    assert!(fix.contains("back to the image inventory:1: kubectl rollout undo"), "{fix}");
+    let beside = report.alternatives.iter().any(|a| a.class == Class::CodeError);
+    assert!(!beside, "it is an effect of it:\n{text}");
+}
+
 fn limited(s: &mut Second, into: u64, noise: &mut Noise) {
     if into == 0 {
         let what = "limit of CPU 1 CPU -> 0.1 CPU";

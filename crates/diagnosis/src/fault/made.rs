@@ -97,9 +97,17 @@ fn sort(kind: ChangeKind) -> &'static str {
 
 /// How to take it back, in words; `None` where no command is known.
 pub(super) fn undo(scene: &Scene<'_>, change: &Change) -> Option<String> {
+    let image = || change.what.split_once(" -> ").map(|(before, _)| before);
+    let back = match change.kind {
+        ChangeKind::Image => image().map(|before| format!("go back to the image {before}")),
+        ChangeKind::Limit => Some(format!("set it back ({})", change.what)),
+        _ => None,
+    };
     if change.undo.is_empty() {
-        return (change.kind == ChangeKind::Limit)
-            .then(|| format!("set it back ({})", change.what));
+        return back;
+    }
+    if let Some(back) = back {
+        return Some(format!("{back}: {}", change.undo));
     }
     let of = scene.called(&change.entity);
     let within =
