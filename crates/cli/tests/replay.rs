@@ -66,7 +66,7 @@ fn recorded_faults_are_named_again() {
         let verdict = verdict(fault, &path);
         let truth = fault.describe();
         let shown = path.display();
-        assert_eq!(verdict["class"], truth.name, "{shown}: {verdict:#}");
+        assert_eq!(verdict["class"], truth.class, "{shown}: {verdict:#}");
         assert!(culprit_is(&verdict, &truth.culprit), "{shown}: {verdict:#}");
     }
 }

@@ -42,6 +42,8 @@ pub enum Dns {
 pub struct Control {
     /// Whether the pod runs at all.
     pub run: Run,
+    /// Image to run instead of the pod's own, as a rollout brings it.
+    pub image: Option<String>,
     /// Sleep before each answer, in milliseconds.
     pub answer_delay_ms: u64,
     /// File descriptors lost a second.
@@ -64,6 +66,14 @@ pub struct Control {
     pub log_errors_per_second: f64,
     /// Share of requests answered with status 500, 0 to 1.
     pub error_share: f64,
+}
+
+impl Control {
+    /// Whether this request of all is one to fail: spreads the wanted share evenly.
+    pub(crate) fn fails(&self, number: u64) -> bool {
+        let failures = |n: u64| (n as f64 * self.error_share).floor();
+        self.error_share > 0.0 && failures(number + 1) > failures(number)
+    }
 }
 
 /// Path of a pod's control file.

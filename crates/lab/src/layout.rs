@@ -117,8 +117,13 @@ fn image(options: &Options, role: &str) -> String {
         Some((program, name)) if options.real_servers && tools::which(program).is_some() => {
             name.into()
         }
-        _ => format!("taproot-lab/{role}"),
+        _ => own_image(role, 1),
     }
+}
+
+/// Image of a program of the lab's own.
+pub(crate) fn own_image(role: &str, version: u32) -> String {
+    format!("taproot-lab/{role}:{version}")
 }
 
 fn interfaces(options: &Options, plan: &PodPlan) -> Vec<Interface> {

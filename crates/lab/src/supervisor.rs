@@ -172,21 +172,34 @@ impl Kubelet {
                 continue;
             }
             let started = Instant::now();
-            if let Err(e) = self.run_container(pod, watch, first) {
+            let image = self.image(pod, &watch.get());
+            if let Err(e) = self.run_container(pod, &image, watch, first) {
                 eprintln!("pod {pod}: {e}");
             }
             first = false;
             backoff = if started.elapsed() > STEADY { FIRST_BACKOFF } else { backoff };
             let end = Instant::now() + backoff;
-            while Instant::now() < end && !self.stopping() && watch.get().run != Run::Stopped {
+            while Instant::now() < end && !self.must_end(pod, &image, watch) {
                 std::thread::sleep(TICK);
             }
             backoff = (backoff * 2).min(LONGEST_BACKOFF);
         }
     }
 
+    /// Image a pod is asked to run: its own, unless a rollout brings another.
+    fn image(&self, pod: &str, told: &Control) -> String {
+        let own = || self.lab.pod(pod).map_or_else(String::new, |p| p.container.image.clone());
+        told.image.clone().unwrap_or_else(own)
+    }
+
+    /// Whether a container of this image is not to run any longer, nor to be waited for.
+    fn must_end(&self, pod: &str, image: &str, watch: &Watch) -> bool {
+        let told = watch.get();
+        self.stopping() || told.run == Run::Stopped || self.image(pod, &told) != image
+    }
+
     /// Runs one container to its end.
-    fn run_container(&self, pod: &str, watch: &Watch, first: bool) -> Result<()> {
+    fn run_container(&self, pod: &str, image: &str, watch: &Watch, first: bool) -> Result<()> {
         let id = random_hex(32)?;
         let pod = state::update(&self.state_dir, |lab| {
             let pod = lab.pod_mut(pod)?;
@@ -194,6 +207,7 @@ impl Kubelet {
             pod.container = Container {
                 cgroup: pod.cgroup.join(&id),
                 id,
+                image: image.to_owned(),
                 process: None,
                 log_path: pod.log_dir.join(format!("{}.log", pod.restarts)),
                 started_unix_ns: unix_ns(),
@@ -208,7 +222,7 @@ impl Kubelet {
         let (mut child, logs) = self.spawn(&pod, &group)?;
         let pid = child.id().cast_signed();
         self.change_container(&pod, |c| c.process = ProcessId::of(pid))?;
-        let (status, stopped) = self.wait_for_end(&mut child, watch)?;
+        let (status, stopped) = self.wait_for_end(&mut child, &pod, watch)?;
         let reason = reason(status, stopped, group.oom_kills());
         group.destroy()?;
         for log in logs {
@@ -315,16 +329,20 @@ impl Kubelet {
     }
 
     /// Waits for the container's end, or brings it about when told so.
-    fn wait_for_end(&self, child: &mut Child, watch: &Watch) -> Result<(ExitStatus, bool)> {
+    fn wait_for_end(
+        &self,
+        child: &mut Child,
+        pod: &Pod,
+        watch: &Watch,
+    ) -> Result<(ExitStatus, bool)> {
         let pid = child.id().cast_signed();
         let mut asked: Option<Instant> = None;
         loop {
             if let Some(status) = child.try_wait().map_err(Error::io("wait for", "a pod"))? {
                 return Ok((status, asked.is_some()));
             }
-            let told = self.stopping() || watch.get().run == Run::Stopped;
             match asked {
-                None if told => {
+                None if self.must_end(&pod.name, &pod.container.image, watch) => {
                     process::send(pid, Signal::TERM);
                     asked = Some(Instant::now());
                 }

@@ -279,3 +279,25 @@ fn live_dns_failure_and_log_only_are_told_apart_by_the_users() {
     fault.clear().unwrap();
     heals(&lab);
 }
+
+#[test]
+fn live_rollout_brings_a_version_that_fails_and_taking_it_back_the_old_one() {
+    need_a_real_node!();
+    let _alone = alone();
+    let lab = up();
+    let old = pod(&lab, "inventory");
+    let fault = inject(&lab, Fault::Rollout);
+    assert_eq!(fault.truth().class, "change");
+    assert!(wait_for(5, || pod(&lab, "inventory").restarts == 1));
+    let seen = watch(&lab, 4);
+    let new = pod(&lab, "inventory");
+    assert_ne!(new.container.id, old.container.id);
+    assert_eq!(new.container.image, "taproot-lab/inventory:2");
+    assert!(seen.bad > 0 && seen.ok > seen.bad, "{seen:?}");
+    assert!(says(&log_of(&new), "no stock record") && !says(&log_of(&old), "no stock record"));
+    fault.clear().unwrap();
+    heals(&lab);
+    let back = pod(&lab, "inventory");
+    assert_eq!((back.restarts, &back.container.image), (2, &old.container.image));
+    assert!(back.history.iter().all(|end| end.reason == "Stopped"), "{:?}", back.history);
+}

@@ -4,6 +4,7 @@ use crate::control::{Control, Dns, Run};
 use crate::error::Result;
 use crate::faults::inject::Injection;
 use crate::faults::{Fault, INVENTORY, PRODUCT};
+use crate::layout;
 
 /// Injects one of the application's faults.
 pub(crate) fn inject(injection: &mut Injection<'_>) -> Result<()> {
@@ -41,6 +42,14 @@ fn misbehaviour(injection: &Injection<'_>) -> (&'static str, Control) {
             PRODUCT,
             Control {
                 log_errors_per_second: get("per_second"),
+                error_share: get("error_share"),
+                ..good()
+            },
+        ),
+        Fault::Rollout => (
+            INVENTORY,
+            Control {
+                image: Some(layout::own_image(INVENTORY, 2)),
                 error_share: get("error_share"),
                 ..good()
             },

@@ -98,7 +98,7 @@ pub(crate) fn inject(state_dir: &Path, fault: Fault, params: &Params) -> Result<
     let (culprit, victim, symptom) = fault.truth();
     let truth = Truth {
         fault: fault.name().into(),
-        class: fault.name().into(),
+        class: fault.class().into(),
         culprit,
         victim: victim.map(Into::into),
         symptom: symptom.map(Into::into),

@@ -47,13 +47,17 @@ pub enum Fault {
     DnsFailure,
     /// The product service logs errors; hardly anything else is wrong.
     LogOnly,
+    /// The inventory is replaced by a new version that fails a share of its requests.
+    Rollout,
 }
 
 /// What is known of a fault beforehand.
 #[derive(Debug, Clone)]
 pub struct Description {
-    /// Name on the command line; also the cause class a diagnosis should give.
+    /// Name on the command line.
     pub name: &'static str,
+    /// Cause class a diagnosis should give.
+    pub class: &'static str,
     /// One sentence for people.
     pub sentence: &'static str,
     /// What is guilty.
@@ -111,7 +115,7 @@ fn link() -> Culprit {
 
 impl Fault {
     /// All faults, in the order in which they are best read.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Healthy,
         Self::NoisyNeighbour,
         Self::CpuLimit,
@@ -126,6 +130,7 @@ impl Fault {
         Self::ListenOverflow,
         Self::DnsFailure,
         Self::LogOnly,
+        Self::Rollout,
     ];
 
     /// Finds a fault by name.
@@ -144,7 +149,7 @@ impl Fault {
         })
     }
 
-    /// Name on the command line; also the class a diagnosis should give.
+    /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -161,7 +166,14 @@ impl Fault {
             Self::ListenOverflow => "listen-overflow",
             Self::DnsFailure => "dns-failure",
             Self::LogOnly => "log-only",
+            Self::Rollout => "rollout",
         }
+    }
+
+    /// Class a diagnosis should give: that of the fault's name. Only, a new version that
+    /// comes to run as it was asked to, and is bad, is a change.
+    pub fn class(self) -> &'static str {
+        if self == Self::Rollout { "change" } else { self.name() }
     }
 
     /// One sentence for people.
@@ -194,6 +206,10 @@ impl Fault {
             Self::LogOnly => {
                 "product logs a burst of errors and fails a few requests; resources are healthy"
             }
+            Self::Rollout => {
+                "inventory is replaced by a new version of its image, which fails a share of its \
+                 requests"
+            }
         }
     }
 
@@ -202,6 +218,7 @@ impl Fault {
         let (culprit, victim, symptom) = self.truth();
         Description {
             name: self.name(),
+            class: self.class(),
             sentence: self.sentence(),
             culprit,
             victim,
@@ -218,9 +235,10 @@ impl Fault {
             Self::LogOnly => (pod(PRODUCT), None, None),
             Self::WrongRoute => (pod("reporter"), None, Some("reporter")),
             Self::PacketLoss | Self::LinkDelay => (link(), Some(PRODUCT), GATEWAY),
-            Self::SlowDownstream | Self::ConnectionRefused | Self::ListenOverflow => {
-                (pod(INVENTORY), None, GATEWAY)
-            }
+            Self::SlowDownstream
+            | Self::ConnectionRefused
+            | Self::ListenOverflow
+            | Self::Rollout => (pod(INVENTORY), None, GATEWAY),
             Self::ConntrackFull => (Culprit::Node { name: "lab-node".into() }, None, GATEWAY),
             Self::DnsFailure => (pod("dns"), Some(PRODUCT), GATEWAY),
         }

@@ -141,6 +141,9 @@ impl Fault {
                     ]
                 }
             }
+            Self::Rollout => {
+                const { &[param("error_share", "share that the new version fails", 0.3, (0.01, 1.0))] }
+            }
         }
     }
 }

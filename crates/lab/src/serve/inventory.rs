@@ -1,14 +1,31 @@
 //! The inventory service, and the little API server.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::error::Result;
 use crate::serve::Pod;
 use crate::serve::http::{Request, Response};
+use crate::serve::leak::log;
 use crate::serve::server::Server;
 
-/// The inventory: answers `GET /stock/{id}` and `POST /reserve`.
+/// The inventory: answers `GET /stock/{id}` and `POST /reserve`. The version that a
+/// rollout brings fails a share of them; the one before it never does.
 pub(crate) fn run(pod: &Pod) -> Result<()> {
-    println!("level=info msg=\"inventory ready\"");
-    serve(pod, |request| match (request.method.as_str(), request.path.as_str()) {
+    log("level=info msg=\"inventory ready\"");
+    let (own, watch, served) = (Some(pod.image()), pod.watch.clone(), AtomicU64::new(0));
+    serve(pod, move |request| {
+        let number = served.fetch_add(1, Ordering::Relaxed);
+        let told = watch.get();
+        if told.image == own && told.fails(number) {
+            log("level=error msg=\"no stock record\" err=\"decode: unknown field `shelf`\"");
+            return Response::error(500, "internal error");
+        }
+        answer(request)
+    })
+}
+
+fn answer(request: &Request) -> Response {
+    match (request.method.as_str(), request.path.as_str()) {
         ("GET" | "HEAD", path) if path.starts_with("/stock/") => {
             let id = path["/stock/".len()..].bytes().map(u32::from).sum::<u32>();
             Response::json(200, format!(r#"{{"stock":{},"warehouse":"north"}}"#, id % 40))
@@ -17,7 +34,7 @@ pub(crate) fn run(pod: &Pod) -> Result<()> {
             Response::json(201, format!(r#"{{"reserved":true,"bytes":{}}}"#, request.body.len()))
         }
         _ => Response::error(404, "no such resource"),
-    })
+    }
 }
 
 /// The API server: answers `GET /version` and the list of pods.

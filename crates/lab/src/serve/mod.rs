@@ -100,6 +100,11 @@ impl Pod {
         port.ok_or_else(|| Error::Usage(format!("pod {} has no port", self.name)))
     }
 
+    /// Image this container was started from.
+    fn image(&self) -> String {
+        self.lab.pod(&self.name).map_or_else(String::new, |p| p.container.image.clone())
+    }
+
     /// Address of a service.
     fn service(&self, name: &str) -> Result<SocketAddr> {
         let service = self.lab.service(name);

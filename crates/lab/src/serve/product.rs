@@ -57,7 +57,7 @@ impl Product {
         let start = Instant::now();
         let number = self.served.fetch_add(1, Ordering::Relaxed);
         burn(self.burn);
-        let response = if self.must_fail(number) {
+        let response = if self.watch.get().fails(number) {
             log("level=error msg=\"render failed\" err=\"template: price: nil pointer\"");
             Response::error(500, "internal error")
         } else {
@@ -73,13 +73,6 @@ impl Product {
             ));
         }
         response
-    }
-
-    /// Spreads the wanted share of failures evenly over the requests.
-    fn must_fail(&self, number: u64) -> bool {
-        let share = self.watch.get().error_share;
-        let failures = |n: u64| (n as f64 * share).floor();
-        share > 0.0 && failures(number + 1) > failures(number)
     }
 
     fn answer(&self, request: &Request) -> Response {
