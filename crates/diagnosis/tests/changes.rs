@@ -148,6 +148,8 @@ fn rolled_out(s: &mut Second, into: u64, noise: &mut Noise) {
         let undo = "kubectl rollout undo -n shop deployment/inventory";
         let what = "inventory:1 -> inventory:2";
         changed(s, BEGIN - 1, &id("inventory"), ChangeKind::Image, what, undo);
+        // Nobody listens while the one is gone and the other not yet there.
+        s.call("product", "inventory").flow.failed_connects = [("ECONNREFUSED".into(), 4)].into();
     }
     s.call("product", "inventory").failing = 0.3;
     s.call("gateway", "product").failing = 0.24;

@@ -17,6 +17,8 @@ const SHARED: Duration = Duration::from_secs(20);
 const MOST_SLACK: Duration = Duration::from_secs(10);
 /// Added to the proof of a fault that the change is apt to make.
 const STRENGTH: f64 = 0.2;
+/// Proof that a fault must have of itself for that.
+const PROVEN: f64 = 0.3;
 
 /// The newest change at one of the places that `fits`, made before the trouble began. One
 /// that came after it is not its cause; the beginning is known to two steps.
@@ -154,7 +156,7 @@ fn at<'s>(scene: &'s Scene<'_>, place: &'s Place) -> Vec<&'s EntityId> {
 /// cause beside the fault.
 pub(super) fn weigh(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
     let mut explained: Vec<String> = Vec::new();
-    for f in findings.iter_mut().filter(|f| !f.predicted) {
+    for f in findings.iter_mut().filter(|f| !f.predicted && f.strength >= PROVEN) {
         let Some(begun) = f.since.or(scene.trouble.map(|w| w.during.from)) else { continue };
         let class = f.class;
         let mut places = at(scene, &f.place);

@@ -18,6 +18,8 @@ const ENOUGH_LOST: u64 = 5;
 const DELAY: f64 = 0.005;
 /// Seconds a second of waiting for a CPU with which acknowledgements come late.
 const STARVED: f64 = 1.0;
+/// Doubt of what was over long before the trouble.
+const OVER: f64 = 0.7;
 /// Refused attempts needed.
 const ENOUGH_REFUSED: u64 = 3;
 /// Kernel drop reasons that say a route or its check refused the packet.
@@ -328,7 +330,9 @@ fn connection_refused(scene: &Scene<'_>, link: &Link) -> Option<Finding> {
         return None;
     }
     let share = n as f64 / (n + seen.during.connects) as f64;
+    let over = answered_since(scene, link, &refusals, seen.windows.during);
     let mut case = Case::new(Class::ConnectionRefused, link_place(link));
+    case.doubt(if over { OVER } else { 0.0 });
     case.during(scene, &seen.windows);
     case.culprit(link.server.to_string(), Some(link.key.server.clone()));
     if let Some(address) = link.address {
@@ -362,6 +366,23 @@ fn connection_refused(scene: &Scene<'_>, link: &Link) -> Option<Finding> {
         gone.map_or_else(String::new, |g| format!("; {}", g.0)),
     );
     Some(case.close(headline))
+}
+
+/// Whether for the longer part of the trouble the server was there and nobody was refused
+/// any more: a process that was started again refuses while it is away, whatever else is
+/// wrong with it afterwards.
+fn answered_since(scene: &Scene<'_>, link: &Link, refusals: &[Option<f64>], felt: Span) -> bool {
+    let steps = scene.steps_of(scene.step);
+    let refused = steps.iter().zip(refusals).filter(|(step, rate)| {
+        step.from < felt.to && step.to > felt.from && rate.is_some_and(|rate| rate > 0.0)
+    });
+    let Some(last) = refused.map(|(step, _)| step.to).next_back().filter(|last| *last < felt.to)
+    else {
+        return false;
+    };
+    let since = Span::new(last, felt.to);
+    let flow = scene.flow(link, since);
+    since.length() * 2 > felt.length() && flow.connects + flow.response_packets > 0
 }
 
 /// Whether a link carries name resolution.
