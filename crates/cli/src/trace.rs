@@ -122,7 +122,6 @@ pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode> {
     let names = ClusterNames::new(Resolver::start(options.names), node_netns.as_deref());
     let mut namespaces = Namespaces::find(Path::new("/proc"), Path::new("/run/netns"));
     let asked = args.narrow.apply(filter, &names, &namespaces)?;
-    namespaces.remember(names.inodes());
     let tracer = Tracer::start(&Options {
         tests: asked.tests,
         owners: asked.owners,
@@ -132,7 +131,13 @@ pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode> {
         tier: tier(args),
     })?;
     say_what_is_off(&tracer, tier(args));
-    let (events, account) = watch(tracer, args, &interrupted)?;
+    let inodes = names.inodes();
+    let (events, account) = std::thread::scope(|scope| {
+        // Beside the trace: of many pods this takes seconds, and packets do not wait. What a
+        // rule had counted before the first of them is proved by those that follow as well.
+        scope.spawn(|| namespaces.remember(inodes));
+        watch(tracer, args, &interrupted)
+    })?;
     let trace = Trace::assemble(events.clone(), account);
     let verdicts = judge::judge(&trace, &names, &namespaces);
     let expected = if args.explain || args.record.is_some() {
