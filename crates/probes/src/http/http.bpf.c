@@ -42,12 +42,16 @@ static __always_inline struct connection *adopt(struct scratch *s, struct bpf_so
 	return c;
 }
 
+/* How often to try for a connection that another CPU is at: some ten microseconds, more
+ * than a parse takes. */
+#define ENTER_TRIES 2048
+
 /* One direction of a connection is parsed by one CPU at a time. */
 static __always_inline bool enter(struct direction *d)
 {
 	u32 i;
 
-	for (i = 0; i < 64; i++)
+	for (i = 0; i < ENTER_TRIES; i++)
 		if (__sync_val_compare_and_swap(&d->busy, 0, 1) == 0)
 			return true;
 	lose(HTTP_LOST_BUSY);
