@@ -77,7 +77,14 @@ fn boot(kernel: &Kernel, built: &Built, jobs: &[Job]) -> Result<Vec<Tally>> {
         Ok(outcome) => {
             println!("  {} booted in {:.1} s", kernel.release, outcome.boot.as_secs_f64());
         }
-        Err(error) => println!("{}\n{error:#}", listener.output.join("\n")),
+        Err(error) => {
+            println!("{}\n{error:#}", listener.output.join("\n"));
+            // Also of a guest that fails after its last binary: that one is blamed.
+            let last = jobs.last().map(Job::label);
+            let label = listener.current.take().or(last).unwrap_or_default();
+            let failure = format!("{label}: {error:#}");
+            listener.ended.entry(label).or_default().failed.push(failure);
+        }
     }
     let unended = |label: &str| Tally {
         failed: vec![format!("{label}: did not come to an end")],
